@@ -1,0 +1,32 @@
+/** What a protected field reports in `response.extensions.idempotency`. */
+export interface Outcome {
+  /** The field's place in the response, as in an error's `path`. */
+  readonly path: readonly (string | number)[];
+  /** The key as the client sent it. */
+  readonly key: string;
+  /** True when the result is that of an earlier call, and the resolver did not run. */
+  readonly replayed: boolean;
+  readonly resourceId: string | null;
+  /** When the first call ran: an ISO 8601 time in UTC. */
+  readonly createdAt: string;
+  /** Until when the key replays: an ISO 8601 time in UTC. */
+  readonly expiresAt: string;
+}
+
+const collectors = new WeakMap<object, Outcome[]>();
+
+/**
+ * Collects the outcomes of an operation, for a server's plugin: call it before execution with the context
+ * value that the resolvers will get; the array that it returns fills as protected fields settle.
+ */
+export function collectOutcomes(contextValue: object): readonly Outcome[] {
+  const outcomes: Outcome[] = [];
+  collectors.set(contextValue, outcomes);
+  return outcomes;
+}
+
+/** Reports an outcome to whoever collects for this context; to nobody, so to no growing list, otherwise. */
+export function reportOutcome(contextValue: unknown, makeOutcome: () => Outcome): void {
+  if (typeof contextValue !== "object" || contextValue === null) return;
+  collectors.get(contextValue)?.push(makeOutcome());
+}

@@ -1,0 +1,222 @@
+import {
+  type ConstDirectiveNode,
+  type GraphQLArgument,
+  type GraphQLField,
+  type GraphQLInputField,
+  type GraphQLInputType,
+  getNamedType,
+  isInputObjectType,
+  isNonNullType,
+  isScalarType,
+  valueFromASTUntyped,
+} from "graphql";
+import { type IgnoreTree, ignoreTree } from "./fingerprint.ts";
+import type { Concurrent, ErrorPolicy } from "./once.ts";
+import { retentionForm, retentionMs } from "./retention.ts";
+
+/** What the schema's author asked for on one field, checked and ready to be followed. */
+export interface Policy {
+  /** Steps of the path to the key argument; undefined when the field has none. */
+  readonly argument: readonly string[] | undefined;
+  readonly resourceId: readonly string[];
+  readonly retentionMs: number;
+  /** What the fingerprint leaves out: the key argument and `ignore`. */
+  readonly ignore: IgnoreTree;
+  readonly concurrent: Concurrent;
+  readonly errors: ErrorPolicy;
+  readonly required: boolean;
+}
+
+/** The directive's arguments as they were written, without defaults. */
+export type DirectiveArguments = Readonly<Record<string, unknown>>;
+
+const defaults = {
+  argument: "idempotencyKey",
+  resourceId: "id",
+  retention: "24h",
+  ignore: [] as readonly string[],
+  effects: "DATABASE",
+  concurrent: "WAIT",
+  errors: "RETRY",
+  required: true,
+} satisfies Record<string, unknown>;
+
+/** Something in a schema that bears directives: from SDL, or from code by `extensions.directives`. */
+interface Annotated {
+  readonly astNode?: { readonly directives?: readonly ConstDirectiveNode[] } | null | undefined;
+  readonly extensionASTNodes?:
+    | readonly { readonly directives?: readonly ConstDirectiveNode[] }[]
+    | null
+    | undefined;
+  readonly extensions: Readonly<Record<string, unknown>>;
+}
+
+/** Reads the directive from a type or field, or undefined where it isn't. */
+export function directiveOn(annotated: Annotated, name: string): DirectiveArguments | undefined {
+  const directives = annotated.extensions.directives as Record<string, unknown> | undefined;
+  // Code-first builders write the arguments, or a list of them as if the directive were repeatable.
+  const fromCode = directives?.[name];
+  if (fromCode !== undefined) return (Array.isArray(fromCode) ? fromCode[0] : fromCode) ?? {};
+  for (const node of [annotated.astNode, ...(annotated.extensionASTNodes ?? [])]) {
+    const directive = node?.directives?.find((candidate) => candidate.name.value === name);
+    if (directive) {
+      return Object.fromEntries(
+        (directive.arguments ?? []).map(({ name, value }) => [name.value, valueFromASTUntyped(value)]),
+      );
+    }
+  }
+  return undefined;
+}
+
+/** What besides the field's argument can carry a key. */
+export interface OtherSources {
+  readonly header: boolean;
+  readonly clientDirective: boolean;
+}
+
+/**
+ * Checks the directive's arguments against the field they stand on.
+ *
+ * @param place the field's coordinate, to begin messages with
+ * @throws {Error} that names the field, what is wrong and the mend
+ */
+export function policyFor(
+  field: GraphQLField<unknown, unknown>,
+  written: DirectiveArguments,
+  place: string,
+  sources: OtherSources,
+  warn: (message: string) => void,
+): Policy {
+  checkNames(written, place);
+  const given = { ...defaults, ...written };
+  const keptMs = retentionMs(given.retention);
+  if (keptMs === undefined) {
+    throw fault(place, `retention must be ${retentionForm}, but it is ${JSON.stringify(given.retention)}`);
+  }
+  if (oneOf(place, "effects", given.effects, ["DATABASE", "EXTERNAL"]) === "EXTERNAL") {
+    throw fault(
+      place,
+      "effects: EXTERNAL needs a store with leases, and this store has none. Use effects: DATABASE",
+    );
+  }
+  const argument = keyArgument(field, given, written, place, sources, warn);
+  const ignored = ignoredPaths(field, given.ignore, place);
+  return {
+    argument,
+    resourceId: dottedPath(place, "resourceId", given.resourceId),
+    retentionMs: keptMs,
+    ignore: ignoreTree(argument ? [argument.join("."), ...ignored] : ignored),
+    concurrent: oneOf(place, "concurrent", given.concurrent, ["WAIT", "REJECT"]),
+    errors: oneOf(place, "errors", given.errors, ["RETRY", "REPLAY"]),
+    required: oneOf(place, "required", given.required, [true, false]),
+  };
+}
+
+function fault(place: string, problem: string): Error {
+  return new Error(`@idempotent on ${place}: ${problem}.`);
+}
+
+function checkNames(written: DirectiveArguments, place: string): void {
+  for (const name of Object.keys(written)) {
+    if (name === "key") {
+      throw fault(
+        place,
+        "key is for clients, on a field of their operation. In the schema, name the argument that carries the key: argument",
+      );
+    }
+    if (!Object.hasOwn(defaults, name)) {
+      throw fault(
+        place,
+        `there is no argument "${name}". The arguments are ${Object.keys(defaults).join(", ")}`,
+      );
+    }
+  }
+}
+
+function oneOf<Value>(place: string, name: string, value: unknown, allowed: readonly Value[]): Value {
+  if (allowed.includes(value as Value)) return value as Value; // `as`: includes has just shown it
+  throw fault(place, `${name} must be ${allowed.join(" or ")}, but it is ${JSON.stringify(value)}`);
+}
+
+function dottedPath(place: string, name: string, path: unknown): readonly string[] {
+  const steps = typeof path === "string" ? path.split(".") : [""];
+  if (!steps.includes("")) return steps;
+  throw fault(place, `${name} must be a dotted path such as "order.id", but it is ${JSON.stringify(path)}`);
+}
+
+function keyArgument(
+  field: GraphQLField<unknown, unknown>,
+  given: { readonly argument: unknown; readonly required: unknown },
+  written: DirectiveArguments,
+  place: string,
+  sources: OtherSources,
+  warn: (message: string) => void,
+): readonly string[] | undefined {
+  const steps = dottedPath(place, "argument", given.argument);
+  const path = steps.join(".");
+  const found = inputsOn(field, steps);
+  const hasOtherSource = sources.header || sources.clientDirective;
+  if (!found) {
+    if ("argument" in written || !hasOtherSource) {
+      throw fault(
+        place,
+        `the field has no argument "${path}" to carry the key. Its arguments are ${nameList(field)}. Add ${steps.at(-1)}: ID!, name another one by argument, or enable another source of keys (header, clientDirective)`,
+      );
+    }
+    return undefined;
+  }
+  const last = found.at(-1);
+  const type = last && (isNonNullType(last.type) ? last.type.ofType : last.type);
+  if (!type || !isScalarType(type)) {
+    throw fault(place, `the key argument "${path}" must be an ID or a String, but its type is ${last?.type}`);
+  }
+  if (given.required === true && !hasOtherSource && found.some(({ type }) => !isNonNullType(type))) {
+    warn(
+      `@idempotent on ${place}: the key argument "${path}" is nullable although a key is required and has no other source. Make it ${type}!, so that clients learn of it before they call, or set required: false.`,
+    );
+  }
+  return steps;
+}
+
+function ignoredPaths(
+  field: GraphQLField<unknown, unknown>,
+  ignore: unknown,
+  place: string,
+): readonly string[] {
+  // A single value stands for a list of one, as GraphQL coerces it.
+  const paths: readonly unknown[] = Array.isArray(ignore) ? ignore : [ignore];
+  return paths.map((path) => {
+    const steps = dottedPath(place, "ignore", path);
+    if (inputsOn(field, steps)) return steps.join(".");
+    throw fault(
+      place,
+      `ignore names "${path}", which is no argument of the field and no input field below one. Its arguments are ${nameList(field)}`,
+    );
+  });
+}
+
+/** The argument and the input fields along a path, or undefined when it leads nowhere. */
+function inputsOn(
+  field: GraphQLField<unknown, unknown>,
+  steps: readonly string[],
+): readonly (GraphQLArgument | GraphQLInputField)[] | undefined {
+  const found: (GraphQLArgument | GraphQLInputField)[] = [];
+  for (const step of steps) {
+    const previous = found.at(-1);
+    const next = previous
+      ? fieldBelow(previous.type, step)
+      : field.args.find((argument) => argument.name === step);
+    if (!next) return undefined;
+    found.push(next);
+  }
+  return found;
+}
+
+function fieldBelow(type: GraphQLInputType, name: string): GraphQLInputField | undefined {
+  const named = getNamedType(type);
+  return isInputObjectType(named) ? named.getFields()[name] : undefined;
+}
+
+function nameList(field: GraphQLField<unknown, unknown>): string {
+  return field.args.map(({ name }) => name).join(", ") || "none";
+}

@@ -1,0 +1,200 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import Sqlite from "better-sqlite3";
+import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
+import { checkOptions } from "../options.ts";
+import { migrate } from "./migrate.ts";
+import { StatementCache } from "./statements.ts";
+import { type DrizzleOptions, type Schema, type Transaction, transactionFactory } from "./transaction.ts";
+import { Writer, type WriterOptions } from "./writer.ts";
+
+export interface DatabaseOptions<Tables extends Schema> extends DrizzleOptions<Tables>, WriterOptions {
+  /** The folder of migrations that drizzle-kit generated; they are applied on opening. @default none */
+  readonly migrationsFolder?: string;
+  /** Loads extensions or sets pragmas, on each of the two connections, before those that the guarantees need. */
+  readonly configure?: (connection: Sqlite.Database) => void;
+  /**
+   * When SQLite waits for the disk (sqlite.org/pragma.html#pragma_synchronous). FULL: an acknowledged commit
+   * survives a power cut. NORMAL and OFF give that up for speed: after a power cut, results that clients have
+   * seen may be gone, and their retries run again. @default "FULL"
+   */
+  readonly synchronous?: "EXTRA" | "FULL" | "NORMAL" | "OFF";
+}
+
+/** A Drizzle handle that only reads. */
+export type ReadonlyDatabase<Tables extends Schema> = Pick<
+  BetterSQLite3Database<Tables>,
+  "select" | "selectDistinct" | "query" | "with" | "$with" | "$count" | "all" | "get" | "values"
+>;
+
+export interface Database<Tables extends Schema> extends AsyncDisposable {
+  /** The file's absolute path. */
+  readonly file: string;
+  /** For queries. It sees what has been committed; inside a transaction, read through `tx`. */
+  readonly db: ReadonlyDatabase<Tables>;
+  /**
+   * Writes without a key: runs `work` in a transaction that shares its commit with others, and is fulfilled
+   * with its result once that is durable. When `work` throws, nothing of it is written.
+   *
+   * @throws {IdempotencyError} IDEMPOTENCY_STORE_UNAVAILABLE, IDEMPOTENCY_DEADLINE_EXCEEDED
+   */
+  write<Result>(work: (tx: Transaction<Tables>) => Result | Promise<Result>): Promise<Result>;
+  /** Refuses new writes, waits for those in the queue, and closes the file. */
+  close(): Promise<void>;
+}
+
+/** What the store needs of a database, and nobody else. */
+export interface Internals<Tables extends Schema> {
+  readonly writer: Writer<Transaction<Tables>>;
+  /** Drizzle over the writer's connection, for statements that run inside the writer's transaction. */
+  readonly inWriter: BetterSQLite3Database;
+  readonly reader: BetterSQLite3Database;
+  /** Aborted when the database closes. */
+  readonly closing: AbortSignal;
+}
+
+const internals = new WeakMap<object, Internals<Schema>>();
+
+/** @throws {TypeError} for anything that openDatabase() has not made */
+export function internalsOf<Tables extends Schema>(database: Database<Tables>): Internals<Tables> {
+  const found = internals.get(database);
+  // `as`: a database's internals have been made for its own schema
+  if (found) return found as unknown as Internals<Tables>;
+  throw new TypeError("sqliteStore() requires a database that openDatabase() returned.");
+}
+
+const knownOptions: readonly (keyof DatabaseOptions<never>)[] = [
+  "schema",
+  "casing",
+  "logger",
+  "migrationsFolder",
+  "configure",
+  "synchronous",
+  "maxBatch",
+  "maxBatchMs",
+  "maxQueue",
+  "lockWaitMs",
+  "deadlineMs",
+];
+
+/**
+ * Opens an SQLite file in WAL mode, with one read-only connection for queries and one writer.
+ *
+ * The writer is reached only through transactions that begin and end by themselves, so a write outside of
+ * one is impossible. Without a file name the database is a temporary file that close() removes.
+ *
+ * @throws {Error} that says in one line why the file can't be used
+ */
+export function openDatabase<Tables extends Schema>(
+  file: string | undefined,
+  options: DatabaseOptions<Tables>,
+): Database<Tables> {
+  checkOptions("openDatabase", options, knownOptions);
+  if (file === "" || file === ":memory:") {
+    throw new TypeError(
+      `openDatabase() keeps two connections to one file, which "${file}" can't give. Pass undefined for a temporary file.`,
+    );
+  }
+  const temporary = file === undefined ? mkdtempSync(join(tmpdir(), "graphql-idempotent-")) : undefined;
+  const path = resolve(file ?? join(temporary as string, "temporary.db")); // `as`: one of the two is there
+  const connections: Sqlite.Database[] = [];
+  function closeFile(): void {
+    for (const connection of connections) connection.close();
+    if (temporary) rmSync(temporary, { recursive: true, force: true });
+  }
+  try {
+    const writing = new Sqlite(path);
+    connections.push(writing);
+    prepareConnection(writing, options);
+    if (options.migrationsFolder !== undefined) migrate(writing, options.migrationsFolder);
+    // From here on, locks of other processes are waited for without blocking the event loop.
+    writing.pragma("busy_timeout = 0");
+    const reading = new Sqlite(path, { readonly: true, timeout: 100 });
+    connections.push(reading);
+    prepareConnection(reading, options);
+    return assemble(path, writing, reading, closeFile, options);
+  } catch (cause) {
+    closeFile();
+    throw new Error(`The database file ${path} can't be used: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * Sets what the guarantees rest on, and reads it back: better-sqlite3 is compiled to fall back to
+ * synchronous = NORMAL in WAL mode, on each connection that doesn't say otherwise.
+ */
+function prepareConnection(
+  connection: Sqlite.Database,
+  options: Pick<DatabaseOptions<Schema>, "configure" | "synchronous">,
+): void {
+  options.configure?.(connection);
+  const level = options.synchronous ?? "FULL";
+  const levels = ["OFF", "NORMAL", "FULL", "EXTRA"];
+  if (!levels.includes(level)) throw new TypeError(`synchronous must be one of ${levels.join(", ")}.`);
+  // A read-only connection takes the mode that it finds.
+  if (!connection.readonly) connection.pragma("journal_mode = WAL");
+  connection.pragma(`synchronous = ${level}`);
+  connection.pragma("foreign_keys = ON");
+  expectPragma(connection, "journal_mode", "wal");
+  expectPragma(connection, "synchronous", levels.indexOf(level));
+}
+
+function expectPragma(connection: Sqlite.Database, name: string, expected: unknown): void {
+  const actual = connection.pragma(name, { simple: true });
+  if (actual === expected) return;
+  throw new Error(`PRAGMA ${name} should be ${expected}, but stays at ${actual}.`);
+}
+
+function assemble<Tables extends Schema>(
+  file: string,
+  writing: Sqlite.Database,
+  reading: Sqlite.Database,
+  closeFile: () => void,
+  options: DatabaseOptions<Tables>,
+): Database<Tables> {
+  const { schema, casing, logger } = options;
+  const drizzleOptions = { schema, ...(casing && { casing }), ...(logger && { logger }) };
+  const writeStatements = new StatementCache(writing);
+  const closing = new AbortController();
+  const writer = new Writer(writing, transactionFactory(writing, writeStatements, drizzleOptions), options);
+  const readClient = new StatementCache(reading).clientFor(() => {});
+  let closed: Promise<void> | undefined;
+
+  function close(): Promise<void> {
+    closing.abort();
+    closed ??= writer.close().then(closeFile);
+    return closed;
+  }
+
+  const database: Database<Tables> = {
+    file,
+    db: drizzle(readClient, drizzleOptions),
+    write: (work) => writer.run(work),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+  const own: Internals<Tables> = {
+    writer,
+    inWriter: drizzle(writeStatements.clientFor(() => {})),
+    reader: drizzle(readClient),
+    closing: closing.signal,
+  };
+  internals.set(database, own as unknown as Internals<Schema>); // `as`: see internalsOf()
+  return database;
+}
+
+/** SQLite's own words, and what to do where that can be said. */
+function reasonOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const code = error instanceof Sqlite.SqliteError ? error.code : "";
+  if (code.startsWith("SQLITE_NOTADB"))
+    return "it is no SQLite database. Name another file, or move it away.";
+  if (code.startsWith("SQLITE_CANTOPEN") || message.includes("directory does not exist")) {
+    return "it can't be opened or created. Make its directory, and let this user write to it.";
+  }
+  if (code.startsWith("SQLITE_READONLY"))
+    return "it is read-only. Let this user write to it and to its directory.";
+  if (code.startsWith("SQLITE_BUSY")) return "another process holds its lock. Try again when that is done.";
+  return message;
+}

@@ -1,0 +1,142 @@
+import { and, eq, getTableColumns, gt, inArray, lte, sql } from "drizzle-orm";
+import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
+import { checkOptions } from "../options.ts";
+import type { NewRecord, RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
+import { type Database, internalsOf } from "./database.ts";
+import { asStoreError, isBusy } from "./faults.ts";
+import { idempotencyRecords } from "./table.ts";
+import type { Schema, Transaction } from "./transaction.ts";
+
+export interface SqliteStoreOptions {
+  /** The clock of records: milliseconds since the epoch. @default Date.now */
+  readonly now?: () => number;
+  /** How often expired records are looked for, in milliseconds; 0 for never. @default 10_000 */
+  readonly purgeEveryMs?: number;
+}
+
+/** Most records that one step of a purge deletes, so that no call waits long behind it. */
+const purgeChunk = 100;
+
+/**
+ * Keeps records in an SQLite database, in one transaction with what resolvers write through `tx`.
+ *
+ * @throws {Error} when the table of records is missing
+ */
+export function sqliteStore<Tables extends Schema>(
+  database: Database<Tables>,
+  options: SqliteStoreOptions = {},
+): Store<Transaction<Tables>> {
+  checkOptions("sqliteStore", options, ["now", "purgeEveryMs"]);
+  const { now = Date.now, purgeEveryMs = 10_000 } = options;
+  const { writer, reader, inWriter, closing } = internalsOf(database);
+  checkTable(reader, database.file);
+  const lookUp = prepareLookUp(reader);
+  const lookUpInWriter = prepareLookUp(inWriter);
+  const insert = prepareInsert(inWriter);
+  const deleteExpired = prepareDeleteExpired(inWriter);
+
+  function find(identity: RecordIdentity): StoredRecord | undefined {
+    try {
+      return lookUp.get({ ...identity, now: now() });
+    } catch (error) {
+      // Another process recovers the file: the transaction will wait for it, and look again.
+      if (isBusy(error)) return undefined;
+      throw asStoreError(error);
+    }
+  }
+
+  function transaction(
+    identity: RecordIdentity,
+    work: (tx: Transaction<Tables>, found: StoredRecord | undefined) => Promise<Verdict>,
+  ): Promise<Verdict> {
+    return writer.run(
+      (tx) => work(tx, lookUpInWriter.get({ ...identity, now: now() })),
+      (verdict, undo) => {
+        if (verdict.kind === "discard") undo();
+        if (verdict.kind !== "found") record(identity, verdict.record);
+        return verdict;
+      },
+    );
+  }
+
+  function record(identity: RecordIdentity, newRecord: NewRecord): void {
+    const { changes } = insert.run({ ...identity, ...newRecord, now: now() });
+    if (changes !== 1) throw new Error("A live record appeared within the transaction that had found none.");
+  }
+
+  async function purge(): Promise<number> {
+    let total = 0;
+    for (;;) {
+      const { changes } = await writer.run(() => deleteExpired.run({ now: now() }));
+      total += changes;
+      if (changes < purgeChunk) return total;
+    }
+  }
+
+  if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs, closing);
+  return { now, find, transaction, write: (work) => writer.run(work), purge };
+}
+
+function checkTable(reader: BetterSQLite3Database, file: string): void {
+  try {
+    reader.select().from(idempotencyRecords).limit(1).all();
+  } catch (cause) {
+    throw new Error(
+      `The database ${file} has no table for idempotency records, or one of another form. Re-export idempotencyRecords from your Drizzle schema, generate a migration with drizzle-kit, and apply it: openDatabase(file, { schema, migrationsFolder }).`,
+      { cause },
+    );
+  }
+}
+
+function prepareLookUp(drizzle: BetterSQLite3Database) {
+  const { scope, field, key, expiresAt } = idempotencyRecords;
+  return drizzle
+    .select()
+    .from(idempotencyRecords)
+    .where(
+      and(
+        eq(scope, sql.placeholder("scope")),
+        eq(field, sql.placeholder("field")),
+        eq(key, sql.placeholder("key")),
+        gt(expiresAt, sql.placeholder("now")),
+      ),
+    )
+    .prepare();
+}
+
+/** Replaces a record that has expired, and no other. */
+function prepareInsert(drizzle: BetterSQLite3Database) {
+  const { scope, field, key, expiresAt } = idempotencyRecords;
+  const columns = Object.keys(getTableColumns(idempotencyRecords)) as (keyof StoredRecord)[]; // `as`: they are
+  const placeholders = Object.fromEntries(columns.map((name) => [name, sql.placeholder(name)]));
+  const excluded = Object.fromEntries(
+    Object.entries(getTableColumns(idempotencyRecords)).map(([name, column]) => [
+      name,
+      sql.raw(`excluded.${column.name}`),
+    ]),
+  );
+  return drizzle
+    .insert(idempotencyRecords)
+    .values(placeholders as never) // `as`: a placeholder for every column
+    .onConflictDoUpdate({
+      target: [scope, field, key],
+      set: excluded,
+      setWhere: lte(expiresAt, sql.placeholder("now")),
+    })
+    .prepare();
+}
+
+function prepareDeleteExpired(drizzle: BetterSQLite3Database) {
+  const expired = drizzle
+    .select({ rowid: sql`rowid` })
+    .from(idempotencyRecords)
+    .where(lte(idempotencyRecords.expiresAt, sql.placeholder("now")))
+    .limit(purgeChunk);
+  return drizzle.delete(idempotencyRecords).where(inArray(sql`rowid`, expired)).prepare();
+}
+
+function purgeRegularly(purge: () => Promise<number>, everyMs: number, closing: AbortSignal): void {
+  // A purge that fails is no call's concern; the next one finds the same records.
+  const timer = setInterval(() => void purge().catch(() => {}), everyMs).unref();
+  closing.addEventListener("abort", () => clearInterval(timer), { once: true });
+}

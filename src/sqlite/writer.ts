@@ -1,0 +1,272 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { isPromise } from "@graphql-tools/utils";
+import type Sqlite from "better-sqlite3";
+import { IdempotencyError } from "../errors.ts";
+import { checkPositive } from "../options.ts";
+import { asStoreError, isBusy, unavailable } from "./faults.ts";
+import type { Guard } from "./statements.ts";
+
+export interface WriterOptions {
+  /** Most calls that share one commit. @default 256 */
+  readonly maxBatch?: number;
+  /** Time after which a batch takes no further call, in milliseconds. @default 10 */
+  readonly maxBatchMs?: number;
+  /** Most calls that wait; one more is refused with IDEMPOTENCY_STORE_UNAVAILABLE. @default 10_000 */
+  readonly maxQueue?: number;
+  /** How long calls wait for a lock that another process holds, in milliseconds. @default 5_000 */
+  readonly lockWaitMs?: number;
+  /** How long one call may take, in milliseconds, before it is rolled back. @default 10_000 */
+  readonly deadlineMs?: number;
+}
+
+/** A call in the queue: `work` may take its time; `finish` is what must happen before the call's end, at once. */
+interface Job<Transaction> {
+  readonly work: (tx: Transaction) => unknown;
+  readonly finish: (value: unknown, undo: () => void) => unknown;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  readonly queuedAt: number;
+}
+
+/** A call that has run and waits for its batch to commit. */
+type Ran<Transaction> =
+  | { readonly kind: "done"; readonly job: Job<Transaction>; readonly value: unknown }
+  | { readonly kind: "failed"; readonly job: Job<Transaction>; readonly error: unknown };
+
+/**
+ * The one writer of a database file in this process: group commit.
+ *
+ * idle → queued → [ locked → calls, each in a savepoint → committed → settled ] → queued or idle
+ *
+ * - A call runs alone: it has the connection from its savepoint to its release, whatever it awaits meanwhile.
+ * - A call that throws rolls its savepoint back. Its neighbours in the batch don't notice.
+ * - Nobody is told a result before the commit that made it durable. When SQLite rolls the transaction back by
+ *   itself (a full disk, an I/O error: sqlite.org/lang_transaction.html, section 2.4), or the commit fails,
+ *   every call of the batch fails with IDEMPOTENCY_STORE_UNAVAILABLE, and none has taken effect.
+ */
+export class Writer<Transaction> {
+  readonly #connection: Sqlite.Database;
+  readonly #openTransaction: (guard: Guard) => Transaction;
+  readonly #options: Required<WriterOptions>;
+  readonly #control: Record<"begin" | "commit" | "rollback" | "save" | "undo" | "release", Sqlite.Statement>;
+  readonly #deadline: Deadline;
+  #queue: Job<Transaction>[] = [];
+  #draining: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(
+    connection: Sqlite.Database,
+    openTransaction: (guard: Guard) => Transaction,
+    {
+      maxBatch = 256,
+      maxBatchMs = 10,
+      maxQueue = 10_000,
+      lockWaitMs = 5_000,
+      deadlineMs = 10_000,
+    }: WriterOptions,
+  ) {
+    this.#connection = connection;
+    this.#openTransaction = openTransaction;
+    this.#options = { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs };
+    checkPositive("openDatabase", this.#options);
+    this.#deadline = new Deadline(deadlineMs);
+    this.#control = {
+      begin: connection.prepare("BEGIN IMMEDIATE"),
+      commit: connection.prepare("COMMIT"),
+      rollback: connection.prepare("ROLLBACK"),
+      save: connection.prepare("SAVEPOINT idempotent_call"),
+      undo: connection.prepare("ROLLBACK TO idempotent_call"),
+      release: connection.prepare("RELEASE idempotent_call"),
+    };
+  }
+
+  /**
+   * Queues a call. `work` runs in its transaction; `finish`, if given, gets what it returned and runs in the
+   * same transaction without awaiting anything, and `undo()` in it takes back all writes of the call so far.
+   * The promise settles after the commit.
+   */
+  run<Value, Result = Value>(
+    work: (tx: Transaction) => Value | Promise<Value>,
+    finish?: (value: Value, undo: () => void) => Result,
+  ): Promise<Result> {
+    if (this.#isClosed) return Promise.reject(unavailable("The server is shutting down."));
+    if (this.#queue.length >= this.#options.maxQueue) {
+      return Promise.reject(unavailable("The server has more calls waiting than it can take."));
+    }
+    return new Promise<Result>((resolve, reject) => {
+      // `as`: the queue holds calls of all types; each call's own parts fit each other
+      this.#queue.push({
+        work,
+        finish: finish ?? keep,
+        resolve,
+        reject,
+        queuedAt: performance.now(),
+      } as Job<Transaction>);
+      this.#draining ??= this.#drain();
+    });
+  }
+
+  /** Takes no further call, and is fulfilled when those in the queue have settled. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#draining;
+    this.#deadline.clear();
+  }
+
+  async #drain(): Promise<void> {
+    // Requests that arrive in the same turn of the event loop share the commit.
+    await immediate();
+    while (this.#queue.length > 0) {
+      if (await this.#lock()) await this.#batch();
+      await immediate();
+    }
+    this.#draining = undefined;
+  }
+
+  /** Takes the write lock. Another process's lock is waited for without blocking the event loop. */
+  async #lock(): Promise<boolean> {
+    for (let pauseMs = 1; this.#queue.length > 0; pauseMs = Math.min(pauseMs * 2, 32)) {
+      try {
+        this.#rollback(); // what an earlier rollback could not end
+        this.#control.begin.run();
+        return true;
+      } catch (error) {
+        if (isBusy(error)) this.#refuseOverdue(error);
+        else this.#refuse(this.#queue.length, asStoreError(error));
+      }
+      await sleep(pauseMs * (0.5 + Math.random()));
+    }
+    return false;
+  }
+
+  #refuseOverdue(cause: unknown): void {
+    const overdue = performance.now() - this.#options.lockWaitMs;
+    const firstPatient = this.#queue.findIndex(({ queuedAt }) => queuedAt > overdue);
+    const count = firstPatient === -1 ? this.#queue.length : firstPatient;
+    this.#refuse(count, unavailable("The database has been locked by another process for too long.", cause));
+  }
+
+  #refuse(count: number, error: unknown): void {
+    for (const job of this.#queue.splice(0, count)) job.reject(error);
+  }
+
+  async #batch(): Promise<void> {
+    const { maxBatch, maxBatchMs } = this.#options;
+    const until = performance.now() + maxBatchMs;
+    const batch: Ran<Transaction>[] = [];
+    let taken = 0;
+    do {
+      // `as`: the loop's conditions have seen to it that the queue has one more
+      const job = this.#queue[taken++] as Job<Transaction>;
+      batch.push(await this.#call(job));
+    } while (
+      this.#connection.inTransaction &&
+      taken < this.#queue.length &&
+      taken < maxBatch &&
+      performance.now() < until
+    );
+    this.#queue.splice(0, taken);
+    this.#deadline.rest();
+    const fault = this.#commit();
+    for (const ran of batch) {
+      if (fault) ran.job.reject(fault);
+      else if (ran.kind === "failed") ran.job.reject(ran.error);
+      else ran.job.resolve(ran.value);
+    }
+  }
+
+  async #call(job: Job<Transaction>): Promise<Ran<Transaction>> {
+    let isOver = false;
+    const guard = (): void => {
+      if (isOver) throw new Error("This transaction is over: a call must await all that it does with `tx`.");
+      // Without this check, statements after SQLite's own rollback would each commit by themselves.
+      if (!this.#connection.inTransaction) throw unavailable("The transaction was rolled back.");
+    };
+    try {
+      this.#control.save.run();
+      const value = await this.#deadline.within(job.work(this.#openTransaction(guard)));
+      guard();
+      const result = job.finish(value, () => this.#control.undo.run());
+      this.#control.release.run();
+      return { kind: "done", job, value: result };
+    } catch (error) {
+      this.#undoCall();
+      return { kind: "failed", job, error: asStoreError(error) };
+    } finally {
+      isOver = true;
+    }
+  }
+
+  #undoCall(): void {
+    if (!this.#connection.inTransaction) return;
+    try {
+      this.#control.undo.run();
+      this.#control.release.run();
+    } catch {
+      this.#rollback(); // a savepoint that can't be undone must not commit
+    }
+  }
+
+  /** Commits the batch, and returns what kept it from that. */
+  #commit(): unknown {
+    try {
+      if (!this.#connection.inTransaction) return unavailable("The transaction was rolled back.");
+      this.#control.commit.run();
+      return undefined;
+    } catch (error) {
+      this.#rollback();
+      return asStoreError(error);
+    }
+  }
+
+  #rollback(): void {
+    if (this.#connection.inTransaction) this.#control.rollback.run();
+  }
+}
+
+function keep<Value>(value: Value): Value {
+  return value;
+}
+
+function immediate(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** One timer for all calls, since they run one at a time. */
+class Deadline {
+  readonly #ms: number;
+  #timer: NodeJS.Timeout | undefined;
+  #onTimeout = (): void => {};
+
+  constructor(ms: number) {
+    this.#ms = ms;
+  }
+
+  /** The value, or a rejection when its promise takes longer than the deadline; a late result goes nowhere. */
+  within(value: unknown): unknown {
+    if (!isPromise(value)) return value;
+    return new Promise((resolve, reject) => {
+      this.#onTimeout = () => reject(this.#exceeded());
+      if (this.#timer) this.#timer.refresh();
+      else this.#timer = setTimeout(() => this.#onTimeout(), this.#ms);
+      value.then(resolve, reject);
+    });
+  }
+
+  /** Between batches the timer runs on, for nobody, and keeps no process alive. */
+  rest(): void {
+    this.#onTimeout = () => {};
+    this.#timer?.unref();
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #exceeded(): IdempotencyError {
+    return new IdempotencyError(
+      "IDEMPOTENCY_DEADLINE_EXCEEDED",
+      `The call took longer than the ${this.#ms} ms that a transaction may last, and was rolled back. Retry with the same key.`,
+    );
+  }
+}

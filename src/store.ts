@@ -1,0 +1,71 @@
+/** What a record is found by. The same key in another scope or on another field is another call. */
+export interface RecordIdentity {
+  /** Whose call it is: a customer, a tenant. Empty for calls that share one scope. */
+  readonly scope: string;
+  /** The field's coordinate (`Mutation.createOrder`), or the name of an operation outside GraphQL. */
+  readonly field: string;
+  readonly key: string;
+}
+
+/**
+ * How `payload` is read: `json` and `devalue` hold a result; `error` holds, as JSON, the message and the
+ * extensions of an error that is the call's result (`errors: REPLAY`).
+ */
+export type PayloadFormat = "json" | "devalue" | "error";
+
+/** What a call left behind, and all that a replay needs. */
+export interface NewRecord {
+  /** What the key was used for: see `fingerprint`. */
+  readonly fingerprint: string;
+  readonly format: PayloadFormat;
+  readonly payload: string;
+  /** The new resource's ID, or null when the result has none. */
+  readonly resourceId: string | null;
+  /** Milliseconds since the epoch, by the store's clock. */
+  readonly createdAt: number;
+  /** Milliseconds since the epoch. From this moment the record counts as absent. */
+  readonly expiresAt: number;
+}
+
+export interface StoredRecord extends NewRecord, RecordIdentity {}
+
+/** What becomes of a transaction's writes once its work is done. */
+export type Verdict =
+  /** The work's writes commit together with the record. */
+  | { readonly kind: "keep"; readonly record: NewRecord }
+  /** The work's writes are rolled back; the record commits. */
+  | { readonly kind: "discard"; readonly record: NewRecord }
+  /** There was a live record already, and the work has written nothing. */
+  | { readonly kind: "found"; readonly record: StoredRecord };
+
+/**
+ * The port that every store implements.
+ *
+ * What all of it rests on: a record and the writes made through `Transaction` become durable in one atomic
+ * step, and of any number of concurrent transactions with one identity at most one finds no live record.
+ */
+export interface Store<Transaction> {
+  /** The clock of `createdAt` and `expiresAt`: milliseconds since the epoch. */
+  readonly now: () => number;
+
+  /** The live record, read without waiting for any transaction that runs. */
+  find(identity: RecordIdentity): StoredRecord | undefined | Promise<StoredRecord | undefined>;
+
+  /**
+   * Runs `work` in a transaction that sees whether a live record exists, and carries out its verdict.
+   *
+   * When the promise is fulfilled, record and writes are durable. When it is rejected with what `work` threw,
+   * neither exists. When it is rejected with IDEMPOTENCY_STORE_UNAVAILABLE, a retry with the same key finds
+   * out which.
+   */
+  transaction(
+    identity: RecordIdentity,
+    work: (transaction: Transaction, found: StoredRecord | undefined) => Promise<Verdict>,
+  ): Promise<Verdict>;
+
+  /** Runs `work` in a transaction without a record, with the same promises. */
+  write<Result>(work: (transaction: Transaction) => Result | Promise<Result>): Promise<Result>;
+
+  /** Deletes expired records, a few at a time, and tells how many they were. */
+  purge(): Promise<number>;
+}
