@@ -1,5 +1,5 @@
 import type { ApolloServerPlugin, GraphQLRequestContextWillSendResponse } from "@apollo/server";
-import { IdempotencyError, httpOf } from "./errors.ts";
+import { httpOf, IdempotencyError } from "./errors.ts";
 import { collectOutcomes, type Outcome } from "./outcome.ts";
 
 /**
@@ -50,7 +50,7 @@ function hasSuccess({ response, errors }: Context): boolean {
 
 function firstFailure({ errors }: Context) {
   for (const { extensions } of errors ?? []) {
-    const failure = httpOf(extensions["code"]);
+    const failure = httpOf(extensions.code);
     if (failure) return failure;
   }
   return undefined;

@@ -1,26 +1,17 @@
 import { MapperKind, mapSchema } from "@graphql-tools/utils";
 import {
   buildASTSchema,
-  defaultFieldResolver,
   type GraphQLDirective,
-  GraphQLError,
-  type GraphQLFieldConfig,
-  type GraphQLResolveInfo,
   GraphQLSchema,
   isInterfaceType,
   isObjectType,
   parse,
-  responsePathAsArray,
 } from "graphql";
-import { clientKey, refuseClientKey } from "./client-directive.ts";
-import { type ErrorAdvice, IdempotencyError, maskedFault } from "./errors.ts";
-import { fingerprint } from "./fingerprint.ts";
-import { type Key, readKey } from "./key.ts";
-import { adviceOn, type Call, type Settled, settle } from "./once.ts";
+import { refuseClientKey } from "./client-directive.ts";
 import { checkOptions } from "./options.ts";
-import { reportOutcome } from "./outcome.ts";
-import { createPayloadCodec, type PayloadCodec, type PayloadOptions } from "./payload.ts";
-import { directiveOn, type Policy, policyFor } from "./policy.ts";
+import { createPayloadCodec, type PayloadOptions } from "./payload.ts";
+import { directiveOn, policyFor } from "./policy.ts";
+import { type ProtectedField, protect } from "./protected-resolver.ts";
 import { type SHARED, scopeOf } from "./scope.ts";
 import type { Store } from "./store.ts";
 
@@ -48,6 +39,11 @@ export interface IdempotentOptions<Context, Transaction> extends PayloadOptions 
   readonly except?: readonly string[];
   /** How long a duplicate waits for a running call, in milliseconds, before 409. @default 10_000 */
   readonly waitMs?: number;
+  /**
+   * `effects: EXTERNAL`: how long after a crash, in milliseconds, a retry takes over. A running call renews its
+   * lease by itself. @default 30_000
+   */
+  readonly leaseMs?: number;
   /** Gets what is suspicious but works, at schema build. @default process.emitWarning */
   readonly warn?: (message: string) => void;
 }
@@ -64,11 +60,6 @@ export interface Idempotency {
   transform(schema: GraphQLSchema): GraphQLSchema;
 }
 
-/** What a protected resolver finds in its context: everything written through `tx` commits with the key. */
-export interface TransactionContext<Transaction> {
-  readonly tx: Transaction;
-}
-
 const knownOptions: readonly (keyof IdempotentOptions<never, never>)[] = [
   "store",
   "scope",
@@ -78,6 +69,7 @@ const knownOptions: readonly (keyof IdempotentOptions<never, never>)[] = [
   "requireOn",
   "except",
   "waitMs",
+  "leaseMs",
   "warn",
   "types",
   "maxBytes",
@@ -150,9 +142,21 @@ function transform<Context, Transaction>(
   const mutation = schema.getMutationType();
   const ofType = mutation && directiveOn(mutation, directive.name);
   const except = new Set(options.except);
-  const sources = { header: !!options.header, clientDirective: options.clientDirective === true };
+  const can = {
+    header: options.header !== undefined,
+    clientDirective: options.clientDirective === true,
+    leases: options.store.leases !== undefined,
+  };
   const warn = options.warn ?? ((message: string) => process.emitWarning(message));
-  const codec = createPayloadCodec(options);
+  const forEachField: Omit<ProtectedField<Context, Transaction>, "place" | "policy"> = {
+    store: options.store,
+    scope: options.scope,
+    header: options.header,
+    clientDirective: options.clientDirective ? directive : undefined,
+    codec: createPayloadCodec(options),
+    waitMs: options.waitMs ?? 10_000,
+    leaseMs: options.leaseMs ?? 30_000,
+  };
 
   const transformed = mapSchema(schema, {
     [MapperKind.MUTATION_ROOT_FIELD]: (config, fieldName, typeName) => {
@@ -169,8 +173,8 @@ function transform<Context, Transaction>(
         if (options.requireOn === "all-mutations" && !excepted) throw unannotated(place, directive.name);
         return options.clientDirective ? refuseClientKey(config, place, directive) : config;
       }
-      const policy = policyFor(field, { ...ofType, ...ofField }, place, sources, warn);
-      return protect(config, { place, policy, directive, codec, options });
+      const policy = policyFor(field, { ...ofType, ...ofField }, place, can, warn);
+      return protect(config, { ...forEachField, place, policy });
     },
   });
   const [unknown] = except;
@@ -202,151 +206,4 @@ function withDirective(schema: GraphQLSchema, directive: GraphQLDirective): Grap
   if (schema.getDirective(directive.name)) return schema;
   const config = schema.toConfig();
   return new GraphQLSchema({ ...config, directives: [...config.directives, directive] });
-}
-
-type FieldConfig = GraphQLFieldConfig<unknown, unknown>;
-
-interface ProtectedField<Context, Transaction> {
-  /** The field's coordinate. */
-  readonly place: string;
-  readonly policy: Policy;
-  readonly directive: GraphQLDirective;
-  readonly codec: PayloadCodec;
-  readonly options: IdempotentOptions<Context, Transaction>;
-}
-
-/** The wrapped resolver: finds out which call it is, has it settled, and answers with what was stored. */
-function protect<Context, Transaction>(
-  config: FieldConfig,
-  field: ProtectedField<Context, Transaction>,
-): FieldConfig {
-  const { options } = field;
-  const resolve = config.resolve ?? defaultFieldResolver;
-
-  async function idempotentResolver(...[root, args, context, info]: Parameters<typeof resolve>) {
-    let call: Call | undefined;
-    try {
-      // `as`: the schema's author says by the type of `scope` what the context is
-      const scope = scopeOf(
-        typeof options.scope === "function" ? await options.scope(context as Context) : options.scope,
-      );
-      const key = keyOf(field, args, context as Context, info);
-      const run = (tx: Transaction) => resolve(root, args, withTransaction(context, tx), info);
-      if (!key) return await runUnprotected(field, run);
-      call = callOf(field, scope, key, args);
-      const settled = await settle(options.store, call, run);
-      report(context, info, call, settled);
-      return field.codec.decode(settled.record);
-    } catch (error) {
-      throw answerFor(error, call, info);
-    }
-  }
-
-  return { ...config, resolve: idempotentResolver };
-}
-
-function keyOf<Context, Transaction>(
-  { policy, directive, options }: ProtectedField<Context, Transaction>,
-  args: Record<string, unknown>,
-  context: Context,
-  info: GraphQLResolveInfo,
-): Key | undefined {
-  return readKey(
-    {
-      directive: options.clientDirective ? clientKey(directive, info) : undefined,
-      argument: policy.argument && valueAt(args, policy.argument),
-      header: options.header?.(context),
-    },
-    String(info.path.key),
-  );
-}
-
-function valueAt(args: Record<string, unknown>, path: readonly string[]): unknown {
-  let value: unknown = args;
-  for (const step of path) {
-    // `as`: on a checked path, all that isn't null is an input object
-    value = (value as Record<string, unknown> | null | undefined)?.[step];
-  }
-  return value;
-}
-
-function callOf<Context, Transaction>(
-  { place, policy, codec, options }: ProtectedField<Context, Transaction>,
-  scope: string,
-  key: Key,
-  args: Record<string, unknown>,
-): Call {
-  return {
-    identity: { scope, field: place, key: key.stored },
-    key,
-    fingerprint: fingerprint(args, policy.ignore),
-    resourceId: policy.resourceId,
-    retentionMs: policy.retentionMs,
-    concurrent: policy.concurrent,
-    waitMs: options.waitMs ?? 10_000,
-    errors: policy.errors,
-    codec,
-  };
-}
-
-async function runUnprotected<Context, Transaction>(
-  { policy, directive, options }: ProtectedField<Context, Transaction>,
-  run: (tx: Transaction) => unknown,
-): Promise<unknown> {
-  if (!policy.required) return options.store.write(run);
-  const sources = [
-    policy.argument && `in the argument ${policy.argument.join(".")}`,
-    options.clientDirective && `on the field as @${directive.name}(key:)`,
-    options.header && "in the Idempotency-Key header",
-  ].filter(Boolean);
-  throw new IdempotencyError(
-    "IDEMPOTENCY_KEY_MISSING",
-    `This mutation requires an idempotency key, ${sources.join(" or ")}, but none was sent. Send a UUID, the same one with every retry of this call.`,
-  );
-}
-
-/**
- * A copy of the context for one call, as Apollo Server itself copies contexts: own properties and prototype
- * stay, and a `tx` of one call never shows in another.
- */
-function withTransaction<Transaction>(context: unknown, tx: Transaction): TransactionContext<Transaction> {
-  if (typeof context !== "object" || context === null) return { tx };
-  return Object.assign(Object.create(Object.getPrototypeOf(context)), context, { tx });
-}
-
-function report(
-  context: unknown,
-  info: GraphQLResolveInfo,
-  { key }: Call,
-  { record, replayed }: Settled,
-): void {
-  reportOutcome(context, () => ({
-    path: responsePathAsArray(info.path),
-    key: key.sent,
-    replayed,
-    resourceId: record.resourceId,
-    createdAt: new Date(record.createdAt).toISOString(),
-    expiresAt: new Date(record.expiresAt).toISOString(),
-  }));
-}
-
-/**
- * The error that the client gets: this package's own and GraphQL errors as they are, with advice on retries;
- * all else is a fault that nobody meant to show, and is masked.
- */
-function answerFor(error: unknown, call: Call | undefined, info: GraphQLResolveInfo): GraphQLError {
-  if (error instanceof IdempotencyError) return error;
-  const shown = error instanceof GraphQLError ? error : maskedFault(error);
-  const advice: ErrorAdvice = call
-    ? adviceOn(call, error)
-    : { key: null, retryable: true, safeToUseNewKey: true };
-  return new GraphQLError(shown.message, {
-    nodes: shown.nodes ?? info.fieldNodes,
-    source: shown.source,
-    positions: shown.positions,
-    // With its path set, the error passes through graphql-js as it is, and `originalError` stays the thrown one.
-    path: shown.path ?? responsePathAsArray(info.path),
-    originalError: error instanceof GraphQLError ? error : shown.originalError,
-    extensions: { ...shown.extensions, idempotency: advice },
-  });
 }

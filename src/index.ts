@@ -1,13 +1,23 @@
-export {
-  type Idempotency,
-  type IdempotentOptions,
-  idempotent,
-  type TransactionContext,
-} from "./directive.ts";
+export type { Concurrent, ErrorPolicy } from "./call.ts";
+export { type Idempotency, type IdempotentOptions, idempotent } from "./directive.ts";
 export { type ErrorAdvice, IdempotencyError, type IdempotencyErrorCode } from "./errors.ts";
-export { type Concurrent, type ErrorPolicy, type Once, type OnceOptions, once } from "./once.ts";
+export type { ExternalCall } from "./lease.ts";
+export { type Once, type OnceOptions, once, onceExternal } from "./once.ts";
 export { collectOutcomes, type Outcome } from "./outcome.ts";
 export type { PayloadOptions, PayloadType } from "./payload.ts";
+export type { ExternalContext, TransactionContext } from "./protected-resolver.ts";
 export type { Retention } from "./retention.ts";
 export { SHARED } from "./scope.ts";
-export type { NewRecord, PayloadFormat, RecordIdentity, Store, StoredRecord, Verdict } from "./store.ts";
+export type {
+  Claim,
+  Lease,
+  LeaseChange,
+  Leases,
+  NewRecord,
+  Payload,
+  PayloadFormat,
+  RecordIdentity,
+  Store,
+  StoredRecord,
+  Verdict,
+} from "./store.ts";

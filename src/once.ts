@@ -1,12 +1,25 @@
-import { GraphQLError } from "graphql";
-import { type ErrorAdvice, IdempotencyError } from "./errors.ts";
+import {
+  type Call,
+  type Concurrent,
+  type ErrorPolicy,
+  recordOf,
+  recordOfError,
+  refuseOldKey,
+  refuseOtherArguments,
+  replay,
+  type Settled,
+  stillRunning,
+} from "./call.ts";
+import { IdempotencyError } from "./errors.ts";
 import { fingerprint, ignoreTree } from "./fingerprint.ts";
-import { type Key, timeOfKey, validKey } from "./key.ts";
+import { flightsOf, landing } from "./flights.ts";
+import { validKey } from "./key.ts";
+import { type ExternalCall, underLease } from "./lease.ts";
 import { checkOptions } from "./options.ts";
-import { createPayloadCodec, type PayloadCodec, type PayloadOptions } from "./payload.ts";
+import { createPayloadCodec, type PayloadOptions } from "./payload.ts";
 import { type Retention, retentionForm, retentionMs } from "./retention.ts";
 import { type SHARED, scopeOf } from "./scope.ts";
-import type { NewRecord, RecordIdentity, Store, StoredRecord, Verdict } from "./store.ts";
+import type { Store, StoredRecord, Verdict } from "./store.ts";
 
 export interface OnceOptions extends PayloadOptions {
   /** Whose call it is. Two scopes never see each other's results. */
@@ -27,12 +40,11 @@ export interface OnceOptions extends PayloadOptions {
   readonly concurrent?: Concurrent;
   /** How long WAIT waits, in milliseconds, before it rejects. @default 10_000 */
   readonly waitMs?: number;
+  /** {@link onceExternal}: how long after a crash a later call takes over, in milliseconds. @default 30_000 */
+  readonly leaseMs?: number;
   /** A thrown error: RETRY (nothing is kept) or REPLAY (a GraphQLError is the result). @default "RETRY" */
   readonly errors?: ErrorPolicy;
 }
-
-export type Concurrent = "WAIT" | "REJECT";
-export type ErrorPolicy = "RETRY" | "REPLAY";
 
 /** The result of a call, and where it came from. */
 export interface Once<Result> {
@@ -56,13 +68,33 @@ export interface Once<Result> {
  * @throws {IdempotencyError} see PROTOCOL.md for the codes
  * @throws whatever `run` throws; nothing is kept then, and a retry runs again
  */
-export async function once<Transaction, Result>(
+export function once<Transaction, Result>(
   store: Store<Transaction>,
   options: OnceOptions,
   run: (transaction: Transaction) => Result | Promise<Result>,
 ): Promise<Once<Result>> {
+  return settleAndRead(store, options, { kind: "DATABASE", run });
+}
+
+/**
+ * Like {@link once}, for work that calls other systems: it runs outside any transaction under a lease, and a
+ * call that comes after a crash takes over, with the steps that were finished.
+ */
+export function onceExternal<Transaction, Result>(
+  store: Store<Transaction>,
+  options: OnceOptions,
+  run: (external: ExternalCall<Transaction>) => Result | Promise<Result>,
+): Promise<Once<Result>> {
+  return settleAndRead(store, options, { kind: "EXTERNAL", run });
+}
+
+async function settleAndRead<Transaction, Result>(
+  store: Store<Transaction>,
+  options: OnceOptions,
+  effect: Effect<Transaction>,
+): Promise<Once<Result>> {
   const call = callOf(options);
-  const { record, replayed } = await settle(store, call, run);
+  const { record, replayed } = await settle(store, call, effect);
   return {
     result: call.codec.decode(record) as Result, // `as`: the codec returns what it was given
     replayed,
@@ -82,6 +114,7 @@ const knownOptions: readonly (keyof OnceOptions)[] = [
   "retention",
   "concurrent",
   "waitMs",
+  "leaseMs",
   "errors",
   "types",
   "maxBytes",
@@ -105,106 +138,73 @@ function callOf(options: OnceOptions): Call {
     retentionMs: keptMs,
     concurrent: options.concurrent ?? "WAIT",
     waitMs: options.waitMs ?? 10_000,
+    leaseMs: options.leaseMs ?? 30_000,
     errors: options.errors ?? "RETRY",
     codec: createPayloadCodec(options),
   };
 }
 
-/** A call whose options have been checked. */
-export interface Call {
-  readonly identity: RecordIdentity;
-  readonly key: Key;
-  readonly fingerprint: string;
-  /** Steps of the path to the new resource's ID. */
-  readonly resourceId: readonly string[];
-  readonly retentionMs: number;
-  readonly concurrent: Concurrent;
-  readonly waitMs: number;
-  readonly errors: ErrorPolicy;
-  readonly codec: PayloadCodec;
-}
-
-/** A call that has its record: its own, or one that was there before. */
-export interface Settled {
-  readonly record: NewRecord & RecordIdentity;
-  readonly replayed: boolean;
-}
+/** What a call does, and the means that it is given for it. */
+export type Effect<Transaction> =
+  | { readonly kind: "DATABASE"; readonly run: (transaction: Transaction) => unknown }
+  | { readonly kind: "EXTERNAL"; readonly run: (external: ExternalCall<Transaction>) => unknown };
 
 /**
  * The heart: replays, runs, or refuses.
  *
  * A stored record is replayed. Without one, the call takes off as the flight of its identity, unless another
  * of this process is in the air: then it waits for that one to land and shares its record, or, when it
- * failed, starts over. Calls of other processes are held apart by the store's transaction.
+ * failed, starts over. Calls of other processes are held apart by the store.
  */
 export async function settle<Transaction>(
   store: Store<Transaction>,
   call: Call,
-  run: (transaction: Transaction) => unknown,
+  effect: Effect<Transaction>,
 ): Promise<Settled> {
   const flights = flightsOf(store);
-  const id = flightId(call.identity);
   const waitUntil = performance.now() + call.waitMs;
   for (;;) {
     const stored = await store.find(call.identity);
     if (stored) return replay(call, stored);
-    const flight = flights.get(id);
-    if (!flight) return takeOff(store, call, run, flights, id);
-    if (flight.fingerprint !== call.fingerprint) throw mismatch(call);
+    const flight = flights.find(call.identity);
+    if (!flight) break;
+    refuseOtherArguments(call, flight.fingerprint);
     if (call.concurrent === "REJECT") throw stillRunning(call);
     const landed = await landing(flight, waitUntil);
     if (landed === "timeout") throw stillRunning(call);
     if (landed) return { record: landed, replayed: true };
   }
+  const own = flights.takeOff(call.identity, call.fingerprint);
+  let settled: Settled | undefined;
+  try {
+    settled = await takeOff(store, call, effect, waitUntil);
+    return settled;
+  } finally {
+    own.land(settled?.record);
+  }
 }
 
-/** A call that runs, in this process. */
-interface Flight {
-  readonly fingerprint: string;
-  /** Fulfilled with the record when it is durable, and with undefined when the call failed. */
-  readonly landed: Promise<Settled["record"] | undefined>;
+function takeOff<Transaction>(
+  store: Store<Transaction>,
+  call: Call,
+  effect: Effect<Transaction>,
+  waitUntil: number,
+): Promise<Settled> {
+  if (effect.kind === "DATABASE") return inTransaction(store, call, effect.run);
+  if (store.leases) return underLease(store.leases, store.now, call, effect.run, waitUntil);
+  throw new TypeError("effects: EXTERNAL needs a store with leases, and this store has none.");
 }
 
-type Flights = Map<string, Flight>;
-
-const flightsByStore = new WeakMap<object, Flights>();
-
-function flightsOf(store: object): Flights {
-  const known = flightsByStore.get(store);
-  if (known) return known;
-  const flights: Flights = new Map();
-  flightsByStore.set(store, flights);
-  return flights;
-}
-
-// Neither keys nor coordinates contain a NUL, so the scope may.
-function flightId({ scope, field, key }: RecordIdentity): string {
-  return `${field}\0${key}\0${scope}`;
-}
-
-async function takeOff<Transaction>(
+async function inTransaction<Transaction>(
   store: Store<Transaction>,
   call: Call,
   run: (transaction: Transaction) => unknown,
-  flights: Flights,
-  id: string,
 ): Promise<Settled> {
-  let land: (record: Settled["record"] | undefined) => void = () => {};
-  const landed = new Promise<Settled["record"] | undefined>((resolve) => {
-    land = resolve;
-  });
-  flights.set(id, { fingerprint: call.fingerprint, landed });
-  let record: Settled["record"] | undefined;
-  try {
-    const verdict = await store.transaction(call.identity, (transaction, found) =>
-      judge(store, call, run, transaction, found),
-    );
-    record = { ...call.identity, ...verdict.record };
-    return verdict.kind === "found" ? replay(call, record) : { record, replayed: false };
-  } finally {
-    flights.delete(id);
-    land(record);
-  }
+  const { kind, record } = await store.transaction(call.identity, (transaction, found) =>
+    judge(store, call, run, transaction, found),
+  );
+  const identified = { ...call.identity, ...record };
+  return kind === "found" ? replay(call, identified) : { record: identified, replayed: false };
 }
 
 /** Runs inside the transaction: whatever it decides becomes true in one step, or not at all. */
@@ -218,92 +218,10 @@ async function judge<Transaction>(
   if (found) return { kind: "found", record: found };
   refuseOldKey(call, store.now());
   try {
-    const result = await run(transaction);
-    const resourceId = resourceIdOf(result, call.resourceId);
-    return { kind: "keep", record: newRecord(store.now(), call, call.codec.encode(result), resourceId) };
+    return { kind: "keep", record: recordOf(call, await run(transaction), store.now()) };
   } catch (error) {
-    if (call.errors !== "REPLAY" || !isResult(error)) throw error;
-    return { kind: "discard", record: newRecord(store.now(), call, call.codec.encodeError(error), null) };
+    const record = recordOfError(call, error, store.now());
+    if (!record) throw error;
+    return { kind: "discard", record };
   }
-}
-
-/** An error that a resolver meant its client to see. This package's own errors are about the call, not its result. */
-function isResult(error: unknown): error is GraphQLError {
-  return error instanceof GraphQLError && !(error instanceof IdempotencyError);
-}
-
-function newRecord(
-  createdAt: number,
-  call: Call,
-  payload: ReturnType<PayloadCodec["encode"]>,
-  resourceId: string | null,
-): NewRecord {
-  const expiresAt = createdAt + call.retentionMs;
-  return { fingerprint: call.fingerprint, ...payload, resourceId, createdAt, expiresAt };
-}
-
-function resourceIdOf(result: unknown, path: readonly string[]): string | null {
-  let value = result;
-  for (const step of path) {
-    if (typeof value !== "object" || value === null) return null;
-    value = (value as Record<string, unknown>)[step]; // `as`: any object may be asked for a property
-  }
-  return typeof value === "string" || typeof value === "number" || typeof value === "bigint"
-    ? String(value)
-    : null;
-}
-
-function replay(call: Call, record: Settled["record"]): Settled {
-  if (record.fingerprint !== call.fingerprint) throw mismatch(call);
-  return { record, replayed: true };
-}
-
-/** Waits for a flight without keeping a timer behind. */
-async function landing(flight: Flight, until: number): Promise<Settled["record"] | undefined | "timeout"> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<"timeout">((resolve) => {
-    timer = setTimeout(resolve, until - performance.now(), "timeout");
-  });
-  try {
-    return await Promise.race([flight.landed, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function mismatch({ key }: Call): IdempotencyError {
-  return new IdempotencyError(
-    "IDEMPOTENCY_KEY_PARAMETER_MISMATCH",
-    "This idempotency key was used for a call with other arguments. A retry must have the arguments of the first call; another call needs a key of its own.",
-    { key: key.sent },
-  );
-}
-
-function stillRunning({ key }: Call): IdempotencyError {
-  return new IdempotencyError(
-    "IDEMPOTENCY_CONCURRENT_REQUEST",
-    "A call with this idempotency key is still running. Retry with the same key to get its result.",
-    { key: key.sent },
-  );
-}
-
-/**
- * A key that tells its age and is older than the retention may have had a record that is gone by now.
- * Running the call again could repeat its effect.
- */
-function refuseOldKey(call: Call, now: number): void {
-  const madeAt = timeOfKey(call.key.sent);
-  if (madeAt === undefined || now - madeAt <= call.retentionMs) return;
-  throw new IdempotencyError(
-    "IDEMPOTENCY_KEY_EXPIRED",
-    `This idempotency key was made at ${new Date(madeAt).toISOString()}, and results are kept for ${call.retentionMs / 1000} seconds: whether the call ran before can't be told any more. Look for its effect; if there is none, make a new key.`,
-    { key: call.key.sent },
-  );
-}
-
-/** The advice for a client about an error that the resolver threw. */
-export function adviceOn(call: Call, error: unknown): ErrorAdvice {
-  const replays = call.errors === "REPLAY" && isResult(error);
-  // The transaction was rolled back, so the call has had no effect whatever the key.
-  return { key: call.key.sent, retryable: !replays, safeToUseNewKey: true };
 }

@@ -1,7 +1,7 @@
 import { DevalueError, parse, stringify } from "devalue";
 import { GraphQLError } from "graphql";
 import { IdempotencyError } from "./errors.ts";
-import type { PayloadFormat, StoredRecord } from "./store.ts";
+import type { Payload, PayloadFormat, StoredRecord } from "./store.ts";
 
 /** How instances of a class of your own are stored and brought back. */
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds codecs of unrelated classes
@@ -21,11 +21,6 @@ export interface PayloadOptions {
   readonly types?: Readonly<Record<string, PayloadType>>;
   /** The largest stored result, in bytes of its encoded form. @default 1_048_576 */
   readonly maxBytes?: number;
-}
-
-export interface Payload {
-  readonly format: PayloadFormat;
-  readonly payload: string;
 }
 
 /**
@@ -82,7 +77,7 @@ export function createPayloadCodec({ types = {}, maxBytes = 1_048_576 }: Payload
     if (bytes <= maxBytes) return { format, payload };
     throw new IdempotencyError(
       "IDEMPOTENCY_RESULT_UNSTORABLE",
-      `The result takes ${bytes} bytes, and at most ${maxBytes} can be stored for replays. Nothing was changed. Return less from the resolver (fields with resolvers of their own are not stored), or raise maxBytes.`,
+      `The result takes ${bytes} bytes, and at most ${maxBytes} can be stored for replays. Return less from the resolver (fields with resolvers of their own are not stored), or raise maxBytes.`,
     );
   }
 
@@ -156,7 +151,7 @@ function isPlainObject(value: object, path: (string | number)[], ancestors: obje
 function unstorable(place: string, what: string, cause?: unknown): IdempotencyError {
   return new IdempotencyError(
     "IDEMPOTENCY_RESULT_UNSTORABLE",
-    `${place} is ${what}, which can't be stored for replays. Nothing was changed. Return plain data from the resolver, or register the class in \`types\`.`,
+    `${place} is ${what}, which can't be stored for replays. Return plain data from the resolver, or register the class in \`types\`.`,
     { cause },
   );
 }

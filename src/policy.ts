@@ -10,8 +10,8 @@ import {
   isScalarType,
   valueFromASTUntyped,
 } from "graphql";
+import type { Concurrent, ErrorPolicy } from "./call.ts";
 import { type IgnoreTree, ignoreTree } from "./fingerprint.ts";
-import type { Concurrent, ErrorPolicy } from "./once.ts";
 import { retentionForm, retentionMs } from "./retention.ts";
 
 /** What the schema's author asked for on one field, checked and ready to be followed. */
@@ -22,6 +22,7 @@ export interface Policy {
   readonly retentionMs: number;
   /** What the fingerprint leaves out: the key argument and `ignore`. */
   readonly ignore: IgnoreTree;
+  readonly effects: "DATABASE" | "EXTERNAL";
   readonly concurrent: Concurrent;
   readonly errors: ErrorPolicy;
   readonly required: boolean;
@@ -68,10 +69,11 @@ export function directiveOn(annotated: Annotated, name: string): DirectiveArgume
   return undefined;
 }
 
-/** What besides the field's argument can carry a key. */
-export interface OtherSources {
+/** What there is besides the field itself: other sources of keys, and a store with leases. */
+export interface Capabilities {
   readonly header: boolean;
   readonly clientDirective: boolean;
+  readonly leases: boolean;
 }
 
 /**
@@ -84,7 +86,7 @@ export function policyFor(
   field: GraphQLField<unknown, unknown>,
   written: DirectiveArguments,
   place: string,
-  sources: OtherSources,
+  can: Capabilities,
   warn: (message: string) => void,
 ): Policy {
   checkNames(written, place);
@@ -93,19 +95,15 @@ export function policyFor(
   if (keptMs === undefined) {
     throw fault(place, `retention must be ${retentionForm}, but it is ${JSON.stringify(given.retention)}`);
   }
-  if (oneOf(place, "effects", given.effects, ["DATABASE", "EXTERNAL"]) === "EXTERNAL") {
-    throw fault(
-      place,
-      "effects: EXTERNAL needs a store with leases, and this store has none. Use effects: DATABASE",
-    );
-  }
-  const argument = keyArgument(field, given, written, place, sources, warn);
+  const effects = effectsOf(given, place, can);
+  const argument = keyArgument(field, given, written, place, can, warn);
   const ignored = ignoredPaths(field, given.ignore, place);
   return {
     argument,
     resourceId: dottedPath(place, "resourceId", given.resourceId),
     retentionMs: keptMs,
     ignore: ignoreTree(argument ? [argument.join("."), ...ignored] : ignored),
+    effects,
     concurrent: oneOf(place, "concurrent", given.concurrent, ["WAIT", "REJECT"]),
     errors: oneOf(place, "errors", given.errors, ["RETRY", "REPLAY"]),
     required: oneOf(place, "required", given.required, [true, false]),
@@ -133,6 +131,27 @@ function checkNames(written: DirectiveArguments, place: string): void {
   }
 }
 
+function effectsOf(
+  given: { readonly effects: unknown; readonly required: unknown },
+  place: string,
+  can: Capabilities,
+): Policy["effects"] {
+  const effects = oneOf(place, "effects", given.effects, ["DATABASE", "EXTERNAL"] as const);
+  if (effects === "EXTERNAL" && !can.leases) {
+    throw fault(
+      place,
+      "effects: EXTERNAL needs a store with leases, and this store has none. Use a store with leases, or effects: DATABASE",
+    );
+  }
+  if (effects === "EXTERNAL" && given.required === false) {
+    throw fault(
+      place,
+      "effects: EXTERNAL needs a key for its lease, so required can't be false. Drop one of the two",
+    );
+  }
+  return effects;
+}
+
 function oneOf<Value>(place: string, name: string, value: unknown, allowed: readonly Value[]): Value {
   if (allowed.includes(value as Value)) return value as Value; // `as`: includes has just shown it
   throw fault(place, `${name} must be ${allowed.join(" or ")}, but it is ${JSON.stringify(value)}`);
@@ -149,13 +168,13 @@ function keyArgument(
   given: { readonly argument: unknown; readonly required: unknown },
   written: DirectiveArguments,
   place: string,
-  sources: OtherSources,
+  can: Capabilities,
   warn: (message: string) => void,
 ): readonly string[] | undefined {
   const steps = dottedPath(place, "argument", given.argument);
   const path = steps.join(".");
   const found = inputsOn(field, steps);
-  const hasOtherSource = sources.header || sources.clientDirective;
+  const hasOtherSource = can.header || can.clientDirective;
   if (!found) {
     if ("argument" in written || !hasOtherSource) {
       throw fault(

@@ -14,11 +14,9 @@ export interface RecordIdentity {
 export type PayloadFormat = "json" | "devalue" | "error";
 
 /** What a call left behind, and all that a replay needs. */
-export interface NewRecord {
+export interface NewRecord extends Payload {
   /** What the key was used for: see `fingerprint`. */
   readonly fingerprint: string;
-  readonly format: PayloadFormat;
-  readonly payload: string;
   /** The new resource's ID, or null when the result has none. */
   readonly resourceId: string | null;
   /** Milliseconds since the epoch, by the store's clock. */
@@ -28,6 +26,12 @@ export interface NewRecord {
 }
 
 export interface StoredRecord extends NewRecord, RecordIdentity {}
+
+/** How a result or an error is kept. */
+export interface Payload {
+  readonly format: PayloadFormat;
+  readonly payload: string;
+}
 
 /** What becomes of a transaction's writes once its work is done. */
 export type Verdict =
@@ -68,4 +72,51 @@ export interface Store<Transaction> {
 
   /** Deletes expired records, a few at a time, and tells how many they were. */
   purge(): Promise<number>;
+
+  /** What `effects: EXTERNAL` needs. A store may lack it. */
+  readonly leases?: Leases<Transaction>;
 }
+
+/**
+ * Claims on keys whose calls run outside any transaction. A claim holds until its lease ends, and may be
+ * renewed; then the next call takes over, under a higher fencing token. What a claim leaves behind, it can
+ * only leave while nobody has taken over.
+ */
+export interface Leases<Transaction> {
+  /** Claims a key, durably, or tells why not. */
+  claim(
+    identity: RecordIdentity,
+    claim: { readonly fingerprint: string; readonly leaseMs: number; readonly retentionMs: number },
+  ): Promise<Claim>;
+
+  /**
+   * Runs `work` in a transaction and carries out the change that it returns, together with its writes; or
+   * returns false, without running it, when another call has taken over.
+   */
+  change(
+    lease: Lease,
+    work: (transaction: Transaction) => LeaseChange | Promise<LeaseChange>,
+  ): Promise<boolean>;
+}
+
+export interface Lease {
+  readonly identity: RecordIdentity;
+  /** Higher than that of every earlier claim of the key. */
+  readonly fencingToken: number;
+}
+
+export type Claim =
+  /** The call has a record already. */
+  | { readonly kind: "found"; readonly record: StoredRecord }
+  /** Another call holds the key, or has held it for other arguments. */
+  | { readonly kind: "held"; readonly fingerprint: string; readonly leaseUntil: number }
+  /** The key is this call's, with the steps that earlier claims of it finished. */
+  | { readonly kind: "claimed"; readonly lease: Lease; readonly steps: Readonly<Record<string, Payload>> };
+
+export type LeaseChange =
+  | { readonly kind: "renew"; readonly leaseMs: number }
+  | { readonly kind: "step"; readonly name: string; readonly payload: Payload }
+  /** The call is over: its record takes the claim's place. */
+  | { readonly kind: "finish"; readonly record: NewRecord }
+  /** The call failed: the next one may take over at once, and finds the finished steps. */
+  | { readonly kind: "release" };

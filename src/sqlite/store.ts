@@ -1,9 +1,10 @@
-import { and, eq, getTableColumns, gt, inArray, lte, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, gt, inArray, isNull, lte, type Placeholder, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
 import { checkOptions } from "../options.ts";
 import type { NewRecord, RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
 import { asStoreError, isBusy } from "./faults.ts";
+import { sqliteLeases } from "./leases.ts";
 import { idempotencyRecords } from "./table.ts";
 import type { Schema, Transaction } from "./transaction.ts";
 
@@ -74,7 +75,8 @@ export function sqliteStore<Tables extends Schema>(
   }
 
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs, closing);
-  return { now, find, transaction, write: (work) => writer.run(work), purge };
+  const leases = sqliteLeases(writer, inWriter, now);
+  return { now, find, transaction, write: (work) => writer.run(work), purge, leases };
 }
 
 function checkTable(reader: BetterSQLite3Database, file: string): void {
@@ -89,7 +91,7 @@ function checkTable(reader: BetterSQLite3Database, file: string): void {
 }
 
 function prepareLookUp(drizzle: BetterSQLite3Database) {
-  const { scope, field, key, expiresAt } = idempotencyRecords;
+  const { scope, field, key, expiresAt, leaseUntil } = idempotencyRecords;
   return drizzle
     .select()
     .from(idempotencyRecords)
@@ -99,6 +101,7 @@ function prepareLookUp(drizzle: BetterSQLite3Database) {
         eq(field, sql.placeholder("field")),
         eq(key, sql.placeholder("key")),
         gt(expiresAt, sql.placeholder("now")),
+        isNull(leaseUntil),
       ),
     )
     .prepare();
@@ -107,20 +110,16 @@ function prepareLookUp(drizzle: BetterSQLite3Database) {
 /** Replaces a record that has expired, and no other. */
 function prepareInsert(drizzle: BetterSQLite3Database) {
   const { scope, field, key, expiresAt } = idempotencyRecords;
-  const columns = Object.keys(getTableColumns(idempotencyRecords)) as (keyof StoredRecord)[]; // `as`: they are
-  const placeholders = Object.fromEntries(columns.map((name) => [name, sql.placeholder(name)]));
-  const excluded = Object.fromEntries(
-    Object.entries(getTableColumns(idempotencyRecords)).map(([name, column]) => [
-      name,
-      sql.raw(`excluded.${column.name}`),
-    ]),
-  );
+  const { leaseUntil, fencingToken, ...columns } = getTableColumns(idempotencyRecords);
+  const names = Object.keys(columns) as (keyof typeof columns)[]; // `as`: an object's own names
+  const values = Object.fromEntries(names.map((name) => [name, sql.placeholder(name)]));
+  const excluded = Object.fromEntries(names.map((name) => [name, sql.raw(`excluded.${columns[name].name}`)]));
   return drizzle
     .insert(idempotencyRecords)
-    .values(placeholders as never) // `as`: a placeholder for every column
+    .values(values as Record<keyof typeof columns, Placeholder>) // `as`: one for each name
     .onConflictDoUpdate({
       target: [scope, field, key],
-      set: excluded,
+      set: { ...excluded, leaseUntil: null, fencingToken: null },
       setWhere: lte(expiresAt, sql.placeholder("now")),
     })
     .prepare();

@@ -19,6 +19,9 @@ export const idempotencyRecords = sqliteTable(
     payload: text("payload").notNull(),
     createdAt: integer("created_at").notNull(),
     expiresAt: integer("expires_at").notNull(),
+    /** Set while the row is a claim (`effects: EXTERNAL`), whose payload holds its finished steps. */
+    leaseUntil: integer("lease_until"),
+    fencingToken: integer("fencing_token"),
   },
   (table) => [
     primaryKey({ name: "idempotency_records_key", columns: [table.scope, table.field, table.key] }),

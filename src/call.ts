@@ -1,0 +1,109 @@
+import { GraphQLError } from "graphql";
+import { type ErrorAdvice, IdempotencyError } from "./errors.ts";
+import { type Key, timeOfKey } from "./key.ts";
+import type { PayloadCodec } from "./payload.ts";
+import type { NewRecord, Payload, RecordIdentity } from "./store.ts";
+
+/** A duplicate of a running call: WAIT for its result, or REJECT it. */
+export type Concurrent = "WAIT" | "REJECT";
+/** A thrown error: RETRY keeps nothing, REPLAY makes a GraphQLError the call's result. */
+export type ErrorPolicy = "RETRY" | "REPLAY";
+
+/** A call whose options have been checked. */
+export interface Call {
+  readonly identity: RecordIdentity;
+  readonly key: Key;
+  readonly fingerprint: string;
+  /** Steps of the path to the new resource's ID. */
+  readonly resourceId: readonly string[];
+  readonly retentionMs: number;
+  readonly concurrent: Concurrent;
+  readonly waitMs: number;
+  readonly leaseMs: number;
+  readonly errors: ErrorPolicy;
+  readonly codec: PayloadCodec;
+}
+
+/** A call that has its record: its own, or one that was there before. */
+export interface Settled {
+  readonly record: NewRecord & RecordIdentity;
+  readonly replayed: boolean;
+}
+
+/** @throws {IdempotencyError} IDEMPOTENCY_KEY_PARAMETER_MISMATCH */
+export function replay(call: Call, record: Settled["record"]): Settled {
+  refuseOtherArguments(call, record.fingerprint);
+  return { record, replayed: true };
+}
+
+/** The record of a call that ran. */
+export function recordOf(call: Call, result: unknown, now: number): NewRecord {
+  return newRecord(call, call.codec.encode(result), resourceIdOf(result, call.resourceId), now);
+}
+
+/** The record of a call whose result is an error, or undefined when the error is not its result. */
+export function recordOfError(call: Call, error: unknown, now: number): NewRecord | undefined {
+  if (call.errors !== "REPLAY" || !isResult(error)) return undefined;
+  return newRecord(call, call.codec.encodeError(error), null, now);
+}
+
+/** An error that a resolver meant its client to see. This package's own are about the call, not its result. */
+function isResult(error: unknown): error is GraphQLError {
+  return error instanceof GraphQLError && !(error instanceof IdempotencyError);
+}
+
+function newRecord(call: Call, payload: Payload, resourceId: string | null, now: number): NewRecord {
+  const { fingerprint, retentionMs } = call;
+  return { fingerprint, ...payload, resourceId, createdAt: now, expiresAt: now + retentionMs };
+}
+
+function resourceIdOf(result: unknown, path: readonly string[]): string | null {
+  let value = result;
+  for (const step of path) {
+    if (typeof value !== "object" || value === null) return null;
+    value = (value as Record<string, unknown>)[step]; // `as`: any object may be asked for a property
+  }
+  return typeof value === "string" || typeof value === "number" || typeof value === "bigint"
+    ? String(value)
+    : null;
+}
+
+/** The advice for a client about an error that the resolver threw. */
+export function adviceOn(call: Call, error: unknown, hadNoEffect: boolean): ErrorAdvice {
+  const replays = call.errors === "REPLAY" && isResult(error);
+  return { key: call.key.sent, retryable: !replays, safeToUseNewKey: hadNoEffect };
+}
+
+/** @throws {IdempotencyError} IDEMPOTENCY_KEY_PARAMETER_MISMATCH */
+export function refuseOtherArguments({ key, fingerprint }: Call, expected: string): void {
+  if (fingerprint === expected) return;
+  throw new IdempotencyError(
+    "IDEMPOTENCY_KEY_PARAMETER_MISMATCH",
+    "This idempotency key was used for a call with other arguments. A retry must have the arguments of the first call; another call needs a key of its own.",
+    { key: key.sent },
+  );
+}
+
+/**
+ * A key that tells its age and is older than the retention may have had a record that is gone by now.
+ * Running the call again could repeat its effect.
+ *
+ * @throws {IdempotencyError} IDEMPOTENCY_KEY_EXPIRED
+ */
+export function refuseOldKey({ key, retentionMs }: Call, now: number): void {
+  const madeAt = timeOfKey(key.sent);
+  if (madeAt === undefined || now - madeAt <= retentionMs) return;
+  throw new IdempotencyError(
+    "IDEMPOTENCY_KEY_EXPIRED",
+    `This idempotency key was made at ${new Date(madeAt).toISOString()}, and results are kept for ${retentionMs / 1000} seconds: whether the call ran before can't be told any more. Look for its effect; if there is none, make a new key.`,
+    { key: key.sent },
+  );
+}
+
+export function stillRunning({ key }: Call): IdempotencyError {
+  return new IdempotencyError(
+    "IDEMPOTENCY_CONCURRENT_REQUEST",
+    "A call with this idempotency key is still running. Retry with the same key to get its result.",
+    { key: key.sent },
+  );
+}
