@@ -1,0 +1,63 @@
+import { GraphQLError } from "graphql";
+
+/** The `extensions.code` of an error of the shop. */
+export type ShopErrorCode =
+  | "BAD_USER_INPUT"
+  | "INSUFFICIENT_FUNDS"
+  | "INVOICE_NUMBER_TAKEN"
+  | "NOT_FOUND"
+  | "OUT_OF_STOCK"
+  | "UNAUTHENTICATED";
+
+/** An answer that a client is meant to see: what was required, what was received, and what to do. */
+export class ShopError extends GraphQLError {
+  constructor(code: ShopErrorCode, message: string) {
+    super(message, { extensions: { code } });
+    this.name = "ShopError";
+  }
+}
+
+export function unauthenticated(): ShopError {
+  return new ShopError(
+    "UNAUTHENTICATED",
+    "This field requires a customer, but no known token was sent. Send the header Authorization: Bearer <token>.",
+  );
+}
+
+/** Also for what belongs to somebody else: that it exists is not for everybody to know. */
+export function notFound(what: string, id: string): ShopError {
+  return new ShopError(
+    "NOT_FOUND",
+    `There is no ${what} with the ID ${quoted(id)} among those you may use. Check the ID.`,
+  );
+}
+
+export function badUserInput(message: string): ShopError {
+  return new ShopError("BAD_USER_INPUT", message);
+}
+
+export function outOfStock(quantity: number, stock: number): ShopError {
+  return new ShopError(
+    "OUT_OF_STOCK",
+    `The order asks for ${quantity}, but there are ${stock} in stock. Order fewer, or try again later.`,
+  );
+}
+
+/** It doesn't say the balance: the error may be logged where a balance has no business. */
+export function insufficientFunds(amount: number, currency: string): ShopError {
+  return new ShopError(
+    "INSUFFICIENT_FUNDS",
+    `The transfer needs ${amount} minor units of ${currency}, which is more than the account's balance. Transfer less, or pay money in first.`,
+  );
+}
+
+export function invoiceNumberTaken(number: string): ShopError {
+  return new ShopError(
+    "INVOICE_NUMBER_TAKEN",
+    `The number ${quoted(number)} is that of another invoice. Issue this one under a new number, with a new idempotency key.`,
+  );
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}…` : text);
+}

@@ -1,0 +1,39 @@
+import { randomUUID } from "node:crypto";
+import { readConfiguration } from "./configuration.ts";
+import { demoCustomers, demoProduct } from "./seed.ts";
+import { type Shop, startShop } from "./server.ts";
+
+try {
+  const configuration = readConfiguration(process.env);
+  const shop = await startShop(configuration);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => close(shop));
+  console.log(welcome(shop, configuration.hasDemoTokens));
+} catch (error) {
+  fail(error);
+}
+
+/** When everything has been closed nothing is left to do, and the process ends by itself with exit code 0. */
+function close(shop: Shop): void {
+  shop.close().catch(fail);
+}
+
+function fail(error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  console.error(message.replaceAll(/\s*\n\s*/g, " "));
+  process.exitCode = 1;
+}
+
+function welcome({ url, file }: Shop, hasDemoTokens: boolean): string {
+  const lines = [`The shop is open: ${url}`, `Database: ${file}`];
+  const [alice] = demoCustomers;
+  if (!hasDemoTokens || !alice) return lines.join("\n");
+  const query = `mutation { createOrder(input: {productId: \\"${demoProduct.id}\\", quantity: 1}) { id product { name stock } } }`;
+  lines.push(
+    `Demo tokens: ${demoCustomers.map(({ name, token }) => `${token} (${name})`).join(", ")}`,
+    "",
+    "Open the address in a browser, or paste this, and paste it again: the retry gets the same order.",
+    "",
+    `curl ${url} -H 'Content-Type: application/json' -H 'Authorization: Bearer ${alice.token}' -H 'Idempotency-Key: ${randomUUID()}' -d '{"query":"${query}"}'`,
+  );
+  return lines.join("\n");
+}

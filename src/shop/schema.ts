@@ -1,0 +1,30 @@
+import { readFileSync } from "node:fs";
+import { makeExecutableSchema } from "@graphql-tools/schema";
+import type { GraphQLSchema } from "graphql";
+import { idempotent } from "graphql-idempotent";
+import { sqliteStore } from "graphql-idempotent/sqlite";
+import { requireCustomer } from "./authentication.ts";
+import type { CustomerContext, ShopDatabase, ShopTransaction } from "./context.ts";
+import { customerResolvers } from "./customers.ts";
+import { invoiceResolvers } from "./invoices.ts";
+import { orderResolvers } from "./orders.ts";
+import { productResolvers } from "./products.ts";
+import { transferResolvers } from "./transfers.ts";
+
+const sdl = readFileSync(new URL("../../schema.graphql", import.meta.url), "utf8");
+
+export function createSchema(database: ShopDatabase): GraphQLSchema {
+  const idempotency = idempotent<CustomerContext, ShopTransaction>({
+    store: sqliteStore(database),
+    scope: ({ customer }) => customer.id,
+    header: ({ idempotencyKey }) => idempotencyKey,
+    clientDirective: true,
+    requireOn: "all-mutations",
+    except: ["cancelOrder", "updateAddress"],
+  });
+  const schema = makeExecutableSchema({
+    typeDefs: [idempotency.typeDefs, sdl],
+    resolvers: [customerResolvers, productResolvers, orderResolvers, transferResolvers, invoiceResolvers],
+  });
+  return requireCustomer(idempotency.transform(schema));
+}

@@ -1,0 +1,63 @@
+import { eq, inArray } from "drizzle-orm";
+import { tokenHash } from "./authentication.ts";
+import type { ShopDatabase } from "./context.ts";
+import { type Account, accounts, customers, type Product, products } from "./tables.ts";
+
+/** Fixed IDs make seeding idempotent by nature, and let documentation name them. */
+function seedId(number: number): string {
+  return `01990000-0000-7000-8000-${String(number).padStart(12, "0")}`;
+}
+
+export const demoCustomers = [
+  { id: seedId(1), name: "Alice", address: "1 Orchard Lane, Bristol", token: "alice-token" },
+  { id: seedId(2), name: "Bob", address: null, token: "bob-token" },
+];
+
+const seedAccounts: Account[] = [
+  { id: seedId(11), customerId: seedId(1), balance: 500_000, currency: "EUR" },
+  { id: seedId(12), customerId: seedId(1), balance: 20_000, currency: "EUR" },
+  { id: seedId(21), customerId: seedId(2), balance: 300_000, currency: "EUR" },
+  { id: seedId(22), customerId: seedId(2), balance: 0, currency: "EUR" },
+];
+
+/** What the printed curl line and GraphiQL order. */
+export const demoProduct: Product = {
+  id: seedId(101),
+  name: "Milk jug",
+  price: 1_900,
+  currency: "EUR",
+  stock: 250,
+};
+
+const seedProducts: Product[] = [
+  demoProduct,
+  { id: seedId(102), name: "Coffee grinder", price: 8_900, currency: "EUR", stock: 40 },
+  { id: seedId(103), name: "Espresso machine", price: 64_900, currency: "EUR", stock: 12 },
+  { id: seedId(104), name: "Signed cup, the last one", price: 4_500, currency: "EUR", stock: 1 },
+  { id: seedId(105), name: "Recipe book, as a file", price: 990, currency: "EUR", stock: 100_000_000 },
+];
+
+/**
+ * Puts in what is missing and leaves the rest alone, in one transaction. The demo tokens are valid with
+ * `withDemoTokens`, and never without, even if an earlier start had put them in.
+ */
+export function seed(database: ShopDatabase, withDemoTokens: boolean): Promise<void> {
+  return database.write((tx) => {
+    const demoHashes = demoCustomers.map(({ token }) => tokenHash(token));
+    tx.update(customers).set({ tokenHash: null }).where(inArray(customers.tokenHash, demoHashes)).run();
+    tx.insert(customers)
+      .values(demoCustomers.map(({ id, name, address }) => ({ id, name, address })))
+      .onConflictDoNothing()
+      .run();
+    if (withDemoTokens) {
+      for (const { id, token } of demoCustomers) {
+        tx.update(customers)
+          .set({ tokenHash: tokenHash(token) })
+          .where(eq(customers.id, id))
+          .run();
+      }
+    }
+    tx.insert(accounts).values(seedAccounts).onConflictDoNothing().run();
+    tx.insert(products).values(seedProducts).onConflictDoNothing().run();
+  });
+}

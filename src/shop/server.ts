@@ -1,0 +1,141 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import { ApolloServer } from "@apollo/server";
+import { unwrapResolverError } from "@apollo/server/errors";
+import { ApolloServerPluginDrainHttpServer } from "@apollo/server/plugin/drainHttpServer";
+import { expressMiddleware } from "@as-integrations/express5";
+import { sql } from "drizzle-orm";
+import express, { type ErrorRequestHandler, type RequestHandler } from "express";
+import type { GraphQLFormattedError } from "graphql";
+import { idempotencyPlugin } from "graphql-idempotent/apollo-server";
+import { openDatabase } from "graphql-idempotent/sqlite";
+import { createAuthenticator } from "./authentication.ts";
+import type { Configuration } from "./configuration.ts";
+import type { RequestContext, ShopDatabase } from "./context.ts";
+import { graphiqlPlugin } from "./graphiql.ts";
+import { createSchema } from "./schema.ts";
+import { seed } from "./seed.ts";
+import * as tables from "./tables.ts";
+
+export interface Shop {
+  /** Where the API is: http://localhost:4000/graphql */
+  readonly url: string;
+  /** The database file's absolute path. */
+  readonly file: string;
+  /** Takes no further connection, finishes the calls that run, and closes the database. */
+  close(): Promise<void>;
+}
+
+const migrationsFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
+
+/** @throws {Error} that says in one line why the shop can't open */
+export async function startShop({ port, databaseFile, hasDemoTokens }: Configuration): Promise<Shop> {
+  const database = openDatabase(databaseFile, { schema: tables, migrationsFolder });
+  try {
+    await seed(database, hasDemoTokens);
+    const app = express();
+    const server = createServer(app);
+    const apollo = new ApolloServer<RequestContext>({
+      schema: createSchema(database),
+      plugins: [
+        idempotencyPlugin(),
+        graphiqlPlugin(hasDemoTokens),
+        ApolloServerPluginDrainHttpServer({ httpServer: server }),
+      ],
+      csrfPrevention: true,
+      allowBatchedHttpRequests: true,
+      // The schema is public, and GraphiQL is nothing without it.
+      introspection: true,
+      includeStacktraceInErrorResponses: false,
+      stopOnTerminationSignals: false, // main.ts closes the database too
+      formatError: maskFaults,
+    });
+    await apollo.start();
+    route(app, apollo, database);
+    await listen(server, port);
+    let closed: Promise<void> | undefined;
+    return {
+      url: `http://localhost:${(server.address() as AddressInfo).port}/graphql`, // `as`: it listens on TCP
+      file: database.file,
+      close() {
+        closed ??= apollo.stop().then(() => database.close());
+        return closed;
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+function route(app: express.Express, apollo: ApolloServer<RequestContext>, database: ShopDatabase): void {
+  const authenticate = createAuthenticator(database);
+  app.disable("x-powered-by");
+  app.disable("etag"); // a hash of every answer, for nobody
+  app.get("/", (_request, response) => response.redirect("/graphql"));
+  app.get("/healthz", healthz(database));
+  app.get("/graphql", forbidOtherHosts);
+  app.use(
+    "/graphql",
+    express.json({ limit: "100kb" }),
+    expressMiddleware(apollo, {
+      context: async ({ req: { headers } }) => ({
+        database,
+        customer: authenticate(headers.authorization),
+        idempotencyKey: headers["idempotency-key"],
+      }),
+    }),
+  );
+  app.use(answerBadRequest);
+}
+
+function healthz(database: ShopDatabase): RequestHandler {
+  return (_request, response) => {
+    database.db.get(sql`select 1 from ${tables.products} limit 1`);
+    response.json({ status: "ok" });
+  };
+}
+
+/** GraphiQL has all it needs in its page; the browser sees to it that it stays so. */
+const forbidOtherHosts: RequestHandler = (_request, response, next) => {
+  response.setHeader(
+    "content-security-policy",
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; frame-ancestors 'none'",
+  );
+  next();
+};
+
+/** A body that is too large or no JSON never gets to Apollo Server. Express would answer with a page. */
+const answerBadRequest: ErrorRequestHandler = (error, _request, response, next) => {
+  if (response.headersSent) return next(error);
+  const { status = 500, expose = false, message } = error;
+  if (!expose) console.error(error);
+  const code = status < 500 ? "BAD_REQUEST" : "INTERNAL_SERVER_ERROR";
+  const shown = expose ? `The request's body can't be used: ${message}.` : "Internal server error";
+  response.status(status).json({ errors: [{ message: shown, extensions: { code } }] });
+};
+
+/** A fault that nobody meant to show goes to the log; the client learns that there was one. */
+function maskFaults(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError {
+  if (formatted.extensions?.code !== "INTERNAL_SERVER_ERROR") return formatted;
+  console.error(unwrapResolverError(error));
+  return { ...formatted, message: "Internal server error" };
+}
+
+async function listen(server: Server, port: number): Promise<void> {
+  server.listen(port);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    throw new Error(`The shop can't listen on port ${port}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException; // `as`: what a server's "error" event carries
+  if (code === "EADDRINUSE") return "another process uses it. Stop that one, or choose another port by PORT.";
+  if (code === "EACCES") return "this user may not. Choose a port above 1023 by PORT.";
+  return message;
+}
