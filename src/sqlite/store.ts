@@ -3,7 +3,7 @@ import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
 import { checkOptions } from "../options.ts";
 import type { NewRecord, RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
-import { asStoreError, isBusy } from "./faults.ts";
+import { asStoreError, isBusy, unavailable } from "./faults.ts";
 import { sqliteLeases } from "./leases.ts";
 import { idempotencyRecords } from "./table.ts";
 import type { Schema, Transaction } from "./transaction.ts";
@@ -42,7 +42,7 @@ export function sqliteStore<Tables extends Schema>(
     } catch (error) {
       // Another process recovers the file: the transaction will wait for it, and look again.
       if (isBusy(error)) return undefined;
-      throw asStoreError(error);
+      throw closing.aborted ? unavailable("The server is shutting down.", error) : asStoreError(error);
     }
   }
 
