@@ -67,15 +67,24 @@ export interface ErrorAdvice {
  */
 export class IdempotencyError extends GraphQLError {
   readonly code: IdempotencyErrorCode;
+  readonly key: string | null;
 
   constructor(code: IdempotencyErrorCode, message: string, options: { key?: string; cause?: unknown } = {}) {
     const { retryable, safeToUseNewKey } = errorKinds[code];
-    const idempotency: ErrorAdvice = { key: options.key ?? null, retryable, safeToUseNewKey };
+    const key = options.key ?? null;
+    const idempotency: ErrorAdvice = { key, retryable, safeToUseNewKey };
     super(message, { extensions: { code, idempotency } });
     this.name = "IdempotencyError";
     this.code = code;
+    this.key = key;
     if (options.cause !== undefined) this.cause = options.cause;
   }
+}
+
+/** An error that names no key yet, for the call that got it: a fault of the store can be that of many calls. */
+export function withKey(error: IdempotencyError, key: string): IdempotencyError {
+  if (error.key !== null) return error;
+  return new IdempotencyError(error.code, error.message, { key, cause: error.cause ?? error });
 }
 
 /** HTTP status and `Retry-After` for an error code, or undefined for a code that isn't this package's. */

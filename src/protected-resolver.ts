@@ -8,7 +8,7 @@ import {
 } from "graphql";
 import { adviceOn, type Call, type Settled } from "./call.ts";
 import { clientKey } from "./client-directive.ts";
-import { type ErrorAdvice, IdempotencyError, maskedFault } from "./errors.ts";
+import { type ErrorAdvice, IdempotencyError, maskedFault, withKey } from "./errors.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { type Key, readKey } from "./key.ts";
 import type { ExternalCall } from "./lease.ts";
@@ -56,13 +56,20 @@ export function protect<Context, Transaction>(
 
   async function idempotentResolver(...[root, args, context, info]: Parameters<typeof resolve>) {
     let call: Call | undefined;
+    // Whether an error, if there is one, is the resolver's: now, or when it was stored.
+    let isResolvers = false;
     try {
       // `as`: the schema's author says by the type of `scope` what the context is
       const scope = scopeOf(
         typeof field.scope === "function" ? await field.scope(context as Context) : field.scope,
       );
       const key = keyOf(field, args, context as Context, info);
-      const run = (granted: object) => resolve(root, args, extended(context, granted), info);
+      const run = async (granted: object) => {
+        isResolvers = true;
+        const result = await resolve(root, args, extended(context, granted), info);
+        if (result instanceof Error) throw result; // to graphql-js, an error returned is an error thrown
+        return result;
+      };
       if (!key) return await runUnprotected(field, (tx) => run({ tx }));
       call = callOf(field, scope, key, args);
       const settled = await settle(
@@ -72,10 +79,14 @@ export function protect<Context, Transaction>(
           ? { kind: "EXTERNAL", run: (idempotency) => run({ idempotency }) }
           : { kind: "DATABASE", run: (tx) => run({ tx }) },
       );
+      isResolvers = true;
       report(context, info, call, settled);
-      return field.codec.decode(settled.record);
+      return field.codec.decode({ ...settled.record, key: call.key.sent });
     } catch (error) {
-      throw answerFor(error, policy, call, info);
+      // What a transaction did has been rolled back; what another system did has not. And where the resolver
+      // was not reached, an earlier try may have had its effect.
+      const hadNoEffect = isResolvers && policy.effects === "DATABASE";
+      throw answerFor(error, call, hadNoEffect, info);
     }
   }
 
@@ -174,23 +185,20 @@ function report(
  */
 function answerFor(
   error: unknown,
-  policy: Policy,
   call: Call | undefined,
+  hadNoEffect: boolean,
   info: GraphQLResolveInfo,
 ): GraphQLError {
-  if (error instanceof IdempotencyError) return error;
+  if (error instanceof IdempotencyError) return call ? withKey(error, call.key.sent) : error;
   const shown = error instanceof GraphQLError ? error : maskedFault(error);
-  // What a transaction did has been rolled back; what another system did has not.
-  const hadNoEffect = policy.effects === "DATABASE";
   const advice: ErrorAdvice = call
     ? adviceOn(call, error, hadNoEffect)
-    : { key: null, retryable: true, safeToUseNewKey: true };
+    : { key: null, retryable: true, safeToUseNewKey: hadNoEffect };
   return new GraphQLError(shown.message, {
-    nodes: shown.nodes ?? info.fieldNodes,
-    source: shown.source,
-    positions: shown.positions,
-    // With its path set, the error passes through graphql-js as it is, and `originalError` stays the thrown one.
-    path: shown.path ?? responsePathAsArray(info.path),
+    // The field's own place, as a replayed error has it. With its path set, the error passes through
+    // graphql-js as it is, and `originalError` stays the thrown one.
+    nodes: info.fieldNodes,
+    path: responsePathAsArray(info.path),
     originalError: error instanceof GraphQLError ? error : shown.originalError,
     extensions: { ...shown.extensions, idempotency: advice },
   });
