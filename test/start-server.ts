@@ -1,7 +1,9 @@
+import { EventEmitter, on } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ApolloServer, type ApolloServerOptionsWithSchema } from "@apollo/server";
+import { setImmediate } from "node:timers/promises";
+import { ApolloServer, type ApolloServerOptionsWithSchema, type ApolloServerPlugin } from "@apollo/server";
 import { startStandaloneServer } from "@apollo/server/standalone";
 import { makeExecutableSchema } from "@graphql-tools/schema";
 import type { IResolvers } from "@graphql-tools/utils";
@@ -41,6 +43,8 @@ export interface StartedServer extends AsyncDisposable {
   readonly clock: { now: number };
   /** Sends an operation, or what the body is to be, as Alice unless the headers say otherwise. */
   ask(operation: string | object, headers?: Record<string, string>): Promise<Answer>;
+  /** Fulfilled when so many operations from now on have begun to execute, and wait for something. */
+  arrivals(count: number): Promise<void>;
   /** How many orders there are. */
   countOrders(): Promise<number>;
 }
@@ -93,12 +97,13 @@ export async function startServer(options: ServerOptions = {}): Promise<StartedS
       resolvers: (options.resolvers ?? resolversFor)(database, workshop),
     }),
   );
+  const executions = new EventEmitter();
   const server = new ApolloServer<RequestContext>({
     includeStacktraceInErrorResponses: false, // as in production
     stopOnTerminationSignals: false,
     ...options.apollo,
     schema: options.around ? options.around(schema) : schema,
-    plugins: [idempotencyPlugin(), ...(options.apollo?.plugins ?? [])],
+    plugins: [idempotencyPlugin(), announceExecutions(executions), ...(options.apollo?.plugins ?? [])],
   });
   const { url } = await startStandaloneServer(server, {
     listen: { port: 0, host: "127.0.0.1" },
@@ -118,16 +123,36 @@ export async function startServer(options: ServerOptions = {}): Promise<StartedS
     return { status: response.status, headers: response.headers, body: await response.json() };
   }
 
+  async function arrivals(count: number): Promise<void> {
+    const started = on(executions, "start");
+    for (let seen = 0; seen < count; seen++) await started.next();
+    await started.return?.();
+    await setImmediate();
+  }
+
   return {
     url,
     database,
     workshop,
     clock,
     ask,
+    arrivals,
     countOrders: () => database.db.$count(tables.orders),
     async [Symbol.asyncDispose]() {
       await server.stop();
       await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function announceExecutions(executions: EventEmitter): ApolloServerPlugin {
+  return {
+    async requestDidStart() {
+      return {
+        async executionDidStart() {
+          executions.emit("start");
+        },
+      };
     },
   };
 }
