@@ -7,19 +7,19 @@ export type IgnoreTree = Map<string, IgnoreTree | true>;
 /** Makes a tree of dotted paths. A path through a list means each of its items. */
 export function ignoreTree(paths: readonly string[]): IgnoreTree {
   const root: IgnoreTree = new Map();
-  for (const path of paths) {
-    let node = root;
-    const steps = path.split(".");
-    const last = steps.pop();
-    for (const step of steps) {
-      const next = node.get(step) ?? new Map();
-      if (next === true) break; // a shorter path covers this one
-      node.set(step, next);
-      node = next;
-    }
-    if (last !== undefined && node.get(last) !== true) node.set(last, true);
-  }
+  for (const path of paths) plant(root, path.split("."));
   return root;
+}
+
+function plant(node: IgnoreTree, [step = "", ...below]: readonly string[]): void {
+  if (below.length === 0) {
+    node.set(step, true);
+    return;
+  }
+  const next = node.get(step) ?? new Map();
+  if (next === true) return; // a shorter path covers this one
+  node.set(step, next);
+  plant(next, below);
 }
 
 /**
@@ -79,11 +79,11 @@ function canonicalInstance(value: object, path: string): string {
   }
   if (value instanceof Map) return `Map(${sortedForms([...value], path)})`;
   if (value instanceof Set) return `Set(${sortedForms([...value], path)})`;
-  const name = value.constructor?.name;
+  const name = value.constructor?.name ?? "no class";
   if ("toJSON" in value && typeof value.toJSON === "function") {
     return `${name}(${canonical(value.toJSON(), undefined, path)})`;
   }
-  const text = value instanceof Promise || "pipe" in value ? undefined : ownText(value);
+  const text = "then" in value || "pipe" in value ? undefined : ownText(value);
   if (text === undefined) throw unsupported(path, `an instance of ${name}`);
   return `${name}(${JSON.stringify(text)})`;
 }
@@ -95,8 +95,10 @@ function sortedForms(items: readonly unknown[], path: string): string {
     .join(",");
 }
 
+/** What `toString` tells, unless that is only the kind of object: "[object Upload]" says nothing of its content. */
 function ownText(value: object): string | undefined {
-  return value.toString === Object.prototype.toString ? undefined : value.toString();
+  const text = typeof value.toString === "function" ? value.toString() : undefined;
+  return text?.startsWith("[object ") ? undefined : text;
 }
 
 function unsupported(path: string, what: string): IdempotencyError {
