@@ -75,7 +75,8 @@ function faultOf(key: unknown): string | undefined {
  * The header's key: a structured-field string in quotes (draft-ietf-httpapi-idempotency-key-header, section
  * 2.1, and RFC 9651, section 3.3.3), or bare, as clients of Stripe send it.
  */
-function headerKey(header: unknown): unknown {
+function headerKey(sent: unknown): unknown {
+  const header = Array.isArray(sent) && sent.length === 1 ? sent[0] : sent;
   if (typeof header !== "string") {
     throw invalidHeader(Array.isArray(header) ? "was sent more than once" : `is of type ${typeof header}`);
   }
