@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import type { ApolloServerPlugin } from "@apollo/server";
 import { demoCustomers, demoProduct } from "./seed.ts";
 
-const operation = `# Run it twice: the second answer is the first one again, and the stock has fallen once.
-# "extensions" says which is which. Another key makes another order.
+const operation = `# Run it twice: the retry gets the same order,
+# and the stock falls once. "extensions" tells
+# which was which. A new key, a new order.
 mutation Order($input: CreateOrderInput!, $key: ID!) {
   createOrder(input: $input, idempotencyKey: $key) {
     id
@@ -43,17 +44,17 @@ export function graphiqlPlugin(hasDemoTokens: boolean): ApolloServerPlugin {
 /** The package has 9 MB of scripts, so it is loaded when somebody wants to see it. */
 async function renderPage(hasDemoTokens: boolean): Promise<string> {
   const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql");
-  const token = hasDemoTokens ? demoCustomers[0]?.token : "<token>";
-  return renderGraphiQL({
-    title: "Shop · GraphiQL",
-    defaultTabs: [
-      {
-        query: operation,
-        variables: pretty({ input: { productId: demoProduct.id, quantity: 1 }, key: randomUUID() }),
-        headers: pretty({ Authorization: `Bearer ${token}` }),
-      },
-    ],
-  });
+  const headers = pretty({ Authorization: `Bearer ${hasDemoTokens ? demoCustomers[0].token : "<token>"}` });
+  // Its types are those of another server's settings; in truth it hands all properties of GraphiQL on to it.
+  const properties = {
+    title: "Shop",
+    logo: "",
+    query: operation,
+    initialVariables: pretty({ input: { productId: demoProduct.id, quantity: 1 }, key: randomUUID() }),
+    initialHeaders: headers,
+    defaultHeaders: headers,
+  };
+  return renderGraphiQL(properties);
 }
 
 function pretty(value: unknown): string {

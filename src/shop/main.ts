@@ -25,8 +25,8 @@ function fail(error: unknown): void {
 
 function welcome({ url, file }: Shop, hasDemoTokens: boolean): string {
   const lines = [`The shop is open: ${url}`, `Database: ${file}`];
+  if (!hasDemoTokens) return lines.join("\n");
   const [alice] = demoCustomers;
-  if (!hasDemoTokens || !alice) return lines.join("\n");
   const query = `mutation { createOrder(input: {productId: \\"${demoProduct.id}\\", quantity: 1}) { id product { name stock } } }`;
   lines.push(
     `Demo tokens: ${demoCustomers.map(({ name, token }) => `${token} (${name})`).join(", ")}`,

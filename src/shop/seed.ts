@@ -11,7 +11,7 @@ function seedId(number: number): string {
 export const demoCustomers = [
   { id: seedId(1), name: "Alice", address: "1 Orchard Lane, Bristol", token: "alice-token" },
   { id: seedId(2), name: "Bob", address: null, token: "bob-token" },
-];
+] as const;
 
 const seedAccounts: Account[] = [
   { id: seedId(11), customerId: seedId(1), balance: 500_000, currency: "EUR" },
