@@ -1,0 +1,66 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** What interpose.c is asked to do; see there. */
+export interface Interposed {
+  /** The beginning of the paths that it watches. */
+  readonly watch: string;
+  readonly trace?: string;
+  readonly killAt?: number;
+  readonly killTorn?: boolean;
+  readonly faults?: string;
+}
+
+let library: string | undefined;
+
+/** Whether attacks that need the library can run: on Linux, with a C compiler. In CI they must. */
+export function canInterpose(): boolean {
+  try {
+    library ??= compile();
+    return true;
+  } catch (cause) {
+    if (process.env.CI === "true") {
+      throw new Error("CI=true requires gcc on Linux for the attacks below SQLite.", { cause });
+    }
+    console.warn("The attacks below SQLite are left out: they require Linux and gcc (apt-get install gcc).");
+    return false;
+  }
+}
+
+/** The environment that puts the library between a process and the C library. */
+export function interposed(asked: Interposed): NodeJS.ProcessEnv {
+  library ??= compile();
+  return {
+    LD_PRELOAD: library,
+    TORTURE_WATCH: asked.watch,
+    ...(asked.trace && { TORTURE_TRACE: asked.trace }),
+    ...(asked.killAt && { TORTURE_KILL_AT: String(asked.killAt) }),
+    ...(asked.killTorn && { TORTURE_KILL_TORN: "1" }),
+    ...(asked.faults && { TORTURE_FAULTS: asked.faults }),
+  };
+}
+
+function compile(): string {
+  if (process.platform !== "linux")
+    throw new Error(`LD_PRELOAD requires Linux, and this is ${process.platform}.`);
+  const folder = mkdtempSync(join(tmpdir(), "torture-interpose-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const target = join(folder, "interpose.so");
+  const source = fileURLToPath(new URL("interpose.c", import.meta.url));
+  execFileSync("gcc", [
+    "-O2",
+    "-Wall",
+    "-Werror",
+    "-shared",
+    "-fPIC",
+    "-o",
+    target,
+    source,
+    "-ldl",
+    "-pthread",
+  ]);
+  return target;
+}

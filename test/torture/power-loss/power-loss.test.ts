@@ -1,0 +1,18 @@
+import { describe, expect, it } from "vitest";
+import { canInterpose } from "../interpose/interpose.ts";
+import { powerLoss } from "./power-loss.ts";
+
+describe.runIf(canInterpose())("after a power cut at any moment", () => {
+  it("nothing acknowledged is lost, and a retry of every key has one effect and the first answer", async () => {
+    const report = await powerLoss({ images: 240, imagesPerRun: 120, seed: 1 });
+    expect(report.findings).toEqual([]);
+    // The moments that the guarantee is about must have been among them.
+    expect(report.syncs).toBeGreaterThan(50);
+    expect(report.acknowledgements).toBeGreaterThan(1_000);
+  });
+
+  it.each(["OFF", "NORMAL"] as const)("synchronous = %s is seen to lose results", async (synchronous) => {
+    const { findings } = await powerLoss({ images: 40, imagesPerRun: 40, seed: 1, synchronous });
+    expect(findings.map(({ check }) => check)).toContain("lost acknowledgement");
+  });
+});
