@@ -1,4 +1,5 @@
 import type { ApolloServerPlugin, GraphQLRequestContextWillSendResponse } from "@apollo/server";
+import { type DocumentNode, Kind, type SelectionSetNode } from "graphql";
 import { httpOf, IdempotencyError } from "./errors.ts";
 import { collectOutcomes, type Outcome } from "./outcome.ts";
 
@@ -27,11 +28,9 @@ export function idempotencyPlugin(): ApolloServerPlugin {
             body.singleResult.extensions = { ...body.singleResult.extensions, idempotency: outcomes };
           }
           if (requestIsBatched) return;
-          if (outcomes.length > 0 && outcomes.every(({ replayed }) => replayed)) {
-            http.headers.set("idempotent-replayed", "true");
-          }
-          const failure = outcomes.length === 0 && !hasSuccess(context) && firstFailure(context);
-          if (!failure) return;
+          if (allReplayed(context, outcomes)) http.headers.set("idempotent-replayed", "true");
+          const failure = firstFailure(context);
+          if (!failure || someSucceeded(context)) return;
           http.status = failure.status;
           if (failure.retryAfterSeconds) http.headers.set("retry-after", String(failure.retryAfterSeconds));
         },
@@ -42,23 +41,63 @@ export function idempotencyPlugin(): ApolloServerPlugin {
 
 type Context = GraphQLRequestContextWillSendResponse<object>;
 
-/** Whether a root field has a result; null is one when no error says how it came about. */
-function hasSuccess({ response, errors }: Context): boolean {
-  const data = response.body.kind === "single" ? response.body.singleResult.data : undefined;
-  return Object.keys(data ?? {}).some((name) => !errors?.some(({ path }) => path?.[0] === name));
+/** Every error of a protected field has `extensions.idempotency`; the stored ones among them have an outcome. */
+function allReplayed({ errors = [] }: Context, outcomes: readonly Outcome[]): boolean {
+  const settled = new Set(outcomes.map(({ path }) => path[0]));
+  return (
+    outcomes.length > 0 &&
+    outcomes.every(({ replayed }) => replayed) &&
+    errors.every(({ path, extensions }) => !extensions.idempotency || settled.has(path?.[0] ?? ""))
+  );
 }
 
-function firstFailure({ errors }: Context) {
-  for (const { extensions } of errors ?? []) {
+function firstFailure({ errors = [] }: Context) {
+  for (const { extensions } of errors) {
     const failure = httpOf(extensions.code);
     if (failure) return failure;
   }
   return undefined;
 }
 
+/**
+ * Whether a root field ran without an error of its own; one below it is no failure of the mutation. `data`
+ * can't tell: an error where null isn't allowed makes all of it null, also the fields that had run before.
+ */
+function someSucceeded({ response: { body }, document, operation, errors = [] }: Context): boolean {
+  if (body.kind !== "single" || body.singleResult.data === undefined || !operation) return false;
+  const failed = new Set(errors.map(({ path }) => (path?.length === 1 ? path[0] : undefined)));
+  // Mutations run one after the other, and none after that.
+  const last = body.singleResult.data === null ? errors.at(-1)?.path?.[0] : undefined;
+  for (const name of rootNames(operation.selectionSet, document)) {
+    if (!failed.has(name)) return true;
+    if (name === last) return false;
+  }
+  return false;
+}
+
+/** The response names of the root fields, in the order of their execution. */
+function* rootNames({ selections }: SelectionSetNode, document?: DocumentNode): Generator<string> {
+  for (const selection of selections) {
+    if (selection.kind === Kind.FIELD) {
+      if (selection.name.value !== "__typename") yield (selection.alias ?? selection.name).value;
+    } else if (selection.kind === Kind.INLINE_FRAGMENT) {
+      yield* rootNames(selection.selectionSet, document);
+    } else {
+      for (const definition of document?.definitions ?? []) {
+        if (definition.kind === Kind.FRAGMENT_DEFINITION && definition.name.value === selection.name.value) {
+          yield* rootNames(definition.selectionSet, document);
+        }
+      }
+    }
+  }
+}
+
 function sharedHeader(): IdempotencyError {
-  return new IdempotencyError(
+  const error = new IdempotencyError(
     "IDEMPOTENCY_KEY_INVALID",
     "The Idempotency-Key header can't be the key of several operations in one HTTP batch. Put a key into each operation.",
   );
+  // It is the error of all of them, so it may be the status of the batch.
+  error.extensions.http = { status: 400 };
+  return error;
 }
