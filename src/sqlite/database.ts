@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
 import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
 import { checkOptions } from "../options.ts";
+import { sqliteErrorIn } from "./faults.ts";
 import { migrate } from "./migrate.ts";
 import { StatementCache } from "./statements.ts";
 import { type DrizzleOptions, type Schema, type Transaction, transactionFactory } from "./transaction.ts";
@@ -100,7 +101,8 @@ export function openDatabase<Tables extends Schema>(
   const path = resolve(file ?? join(temporary as string, "temporary.db")); // `as`: one of the two is there
   const connections: Sqlite.Database[] = [];
   function closeFile(): void {
-    for (const connection of connections) connection.close();
+    // The writer last: the last connection moves the log into the file and removes it, which a reader can't.
+    for (const connection of connections.toReversed()) connection.close();
     if (temporary) rmSync(temporary, { recursive: true, force: true });
   }
   try {
@@ -186,8 +188,9 @@ function assemble<Tables extends Schema>(
 
 /** SQLite's own words, and what to do where that can be said. */
 function reasonOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  const code = error instanceof Sqlite.SqliteError ? error.code : "";
+  const root = sqliteErrorIn(error); // of a migration, Drizzle's error has the whole statement
+  const code = root?.code ?? "";
+  const message = root?.message ?? (error instanceof Error ? error.message : String(error));
   if (code.startsWith("SQLITE_NOTADB"))
     return "it is no SQLite database. Name another file, or move it away.";
   if (code.startsWith("SQLITE_CANTOPEN") || message.includes("directory does not exist")) {
