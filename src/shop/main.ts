@@ -5,16 +5,20 @@ import { type Shop, startShop } from "./server.ts";
 
 try {
   const configuration = readConfiguration(process.env);
-  const shop = await startShop(configuration);
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => close(shop));
-  console.log(welcome(shop, configuration.hasDemoTokens));
+  const opening = startShop(configuration);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => close(opening));
+  console.log(welcome(await opening, configuration.hasDemoTokens));
 } catch (error) {
   fail(error);
 }
 
 /** When everything has been closed nothing is left to do, and the process ends by itself with exit code 0. */
-function close(shop: Shop): void {
-  shop.close().catch(fail);
+async function close(opening: Promise<Shop>): Promise<void> {
+  try {
+    await (await opening).close();
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function fail(error: unknown): void {
