@@ -128,7 +128,7 @@ function externalCall<Transaction>(
   const steps = new Map(Object.entries(finished));
 
   function decode<Result>(payload: Payload): Result {
-    return call.codec.decode({ ...payload, key: call.key.sent }) as Result; // `as`: it was encoded as one
+    return call.codec.decode(payload) as Result; // `as`: it was encoded as one
   }
 
   async function write<Result>(

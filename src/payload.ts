@@ -1,7 +1,8 @@
+import { inspect } from "node:util";
 import { DevalueError, parse, stringify } from "devalue";
-import { GraphQLError } from "graphql";
+import { GraphQLError, type GraphQLErrorExtensions } from "graphql";
 import { IdempotencyError } from "./errors.ts";
-import type { Payload, PayloadFormat, StoredRecord } from "./store.ts";
+import type { Payload, PayloadFormat } from "./store.ts";
 
 /** How instances of a class of your own are stored and brought back. */
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds codecs of unrelated classes
@@ -38,9 +39,10 @@ export interface PayloadCodec {
    * @throws {GraphQLError} the stored error, when that is the result
    * @throws {IdempotencyError} IDEMPOTENCY_RECORD_UNREADABLE, when the payload was tampered with
    */
-  decode(record: Pick<StoredRecord, "format" | "payload" | "key">): unknown;
+  decode(payload: Payload): unknown;
 }
 
+/** @throws {TypeError} for a malformed registration in `types` */
 export function createPayloadCodec({ types = {}, maxBytes = 1_048_576 }: PayloadOptions = {}): PayloadCodec {
   const reducers: Record<string, (value: unknown) => unknown> = {
     Buffer: (value) => Buffer.isBuffer(value) && [value.toString("base64")],
@@ -49,9 +51,10 @@ export function createPayloadCodec({ types = {}, maxBytes = 1_048_576 }: Payload
     Buffer: ([base64]) => Buffer.from(String(base64), "base64"),
   };
   for (const [name, type] of Object.entries(types)) {
-    // The array keeps data that is falsy apart from devalue's "not mine".
-    reducers[name] = (value) => value instanceof type.class && [type.encode(value)];
-    revivers[name] = ([data]) => type.decode(data);
+    checkType(name, type);
+    // No form of devalue's own begins like this. The array keeps data that is falsy apart from "not mine".
+    reducers[`types.${name}`] = (value) => value instanceof type.class && [type.encode(value)];
+    revivers[`types.${name}`] = ([data]) => type.decode(data);
   }
 
   function encode(result: unknown): Payload {
@@ -69,7 +72,7 @@ export function createPayloadCodec({ types = {}, maxBytes = 1_048_576 }: Payload
   }
 
   function encodeError(error: GraphQLError): Payload {
-    return withinLimit("error", JSON.stringify({ message: error.message, extensions: error.extensions }));
+    return withinLimit("error", stringifyError(error));
   }
 
   function withinLimit(format: PayloadFormat, payload: string): Payload {
@@ -81,26 +84,57 @@ export function createPayloadCodec({ types = {}, maxBytes = 1_048_576 }: Payload
     );
   }
 
-  function decode({ format, payload, key }: Pick<StoredRecord, "format" | "payload" | "key">): unknown {
-    const value = readable(key, () =>
-      format === "devalue" ? parse(payload, revivers) : JSON.parse(payload),
-    );
-    if (format !== "error") return value;
-    throw new GraphQLError(value.message, { extensions: value.extensions });
+  function decode({ format, payload }: Payload): unknown {
+    const value = readable(() => {
+      if (format === "devalue") return parse(payload, revivers);
+      const json = JSON.parse(payload);
+      return format === "error" ? storedError(json) : json;
+    });
+    if (format === "error") throw value;
+    return value;
   }
 
   return { encode, encodeError, decode };
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what was stored has no static type
-function readable(key: string, read: () => any): any {
+function checkType(name: string, type: PayloadType): void {
+  // devalue writes names as they are between quotes.
+  if (JSON.stringify(name) !== `"${name}"`) {
+    throw new TypeError(
+      `types: a name has no quotes, backslashes or control characters, but one is ${JSON.stringify(name)}.`,
+    );
+  }
+  const parts = [type?.class, type?.encode, type?.decode];
+  if (parts.every((part) => typeof part === "function")) return;
+  throw new TypeError(`types.${name} must be { class, encode, decode }, but it is ${inspect(type)}.`);
+}
+
+function stringifyError({ message, extensions }: GraphQLError): string {
+  try {
+    return JSON.stringify({ message, extensions });
+  } catch (cause) {
+    throw new IdempotencyError(
+      "IDEMPOTENCY_RESULT_UNSTORABLE",
+      "The extensions of the error are no JSON, so the error can't be stored for replays. Put plain data into them.",
+      { cause },
+    );
+  }
+}
+
+/** The error whose message and extensions were stored. */
+function storedError({ message, extensions }: Record<string, unknown>): GraphQLError {
+  if (typeof message !== "string" || typeof extensions !== "object") throw new TypeError("No stored error");
+  return new GraphQLError(message, { extensions: extensions as GraphQLErrorExtensions | null });
+}
+
+function readable<Value>(read: () => Value): Value {
   try {
     return read();
   } catch (cause) {
     throw new IdempotencyError(
       "IDEMPOTENCY_RECORD_UNREADABLE",
       "The stored result of this call can't be read, so it can't be replayed; running the call again could repeat its effect. Look the resource up instead.",
-      { key, cause },
+      { cause },
     );
   }
 }
@@ -129,7 +163,8 @@ function isPlainJson(value: unknown, path: (string | number)[], ancestors: objec
 function isPlainObject(value: object, path: (string | number)[], ancestors: object[]): boolean {
   const isArray = Array.isArray(value);
   const prototype = Object.getPrototypeOf(value);
-  if (!isArray && prototype !== Object.prototype && prototype !== null) return false;
+  // An array of another class may have a toJSON of its own.
+  if (prototype !== (isArray ? Array.prototype : Object.prototype) && prototype !== null) return false;
   if (ancestors.includes(value))
     throw unstorable(formatPath(path), "a reference to an object that contains it");
   if (Object.getOwnPropertySymbols(value).length > 0) {
@@ -160,8 +195,12 @@ function describe(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value === "symbol") return "a symbol";
   if (value instanceof Promise) return "a promise";
-  const name = (value as object | null)?.constructor?.name; // `as`: any value may be asked for its constructor
-  return name && name !== "Object" ? `an instance of ${name}` : `a value of type ${typeof value}`;
+  const object = value as object; // `as`: devalue refuses no other primitives than symbols
+  const name = object.constructor?.name;
+  if (name && name !== "Object") return `an instance of ${name}`;
+  return Object.hasOwn(object, "__proto__")
+    ? 'an object with the key "__proto__"'
+    : "an object with symbols for keys";
 }
 
 function formatPath(path: readonly (string | number)[]): string {

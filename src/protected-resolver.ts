@@ -81,7 +81,7 @@ export function protect<Context, Transaction>(
       );
       isResolvers = true;
       report(context, info, call, settled);
-      return field.codec.decode({ ...settled.record, key: call.key.sent });
+      return field.codec.decode(settled.record);
     } catch (error) {
       // What a transaction did has been rolled back; what another system did has not. And where the resolver
       // was not reached, an earlier try may have had its effect.
