@@ -3,8 +3,10 @@
  * begins with $TORTURE_WATCH, and does what the environment asks for:
  *
  *   TORTURE_TRACE=file      writes down every change of the watched files, in order, with its data
- *   TORTURE_KILL_AT=n       kills the process with SIGKILL at its n-th change, before it is made
- *   TORTURE_KILL_TORN=1     ... but when that change is a write, after its first half
+ *   TORTURE_KILL_AT=n       kills the process with SIGKILL at its n-th change, before it is made; taking and
+ *                           giving back a lock counts too, so that the first and the last moment of a
+ *                           transaction can be met
+ *   TORTURE_KILL_LATE=1     ... but when that change is a lock, after it; a write, after its first half
  *   TORTURE_FAULTS=file     while the file says "<operations> <errno>", such as "WS 5", those operations fail
  *
  * Operations: O create, W write, T truncate, S sync, U unlink, R rename; C, close, is only traced. A change made
@@ -43,7 +45,7 @@ static const char *watch;
 static const char *faults;
 static size_t watch_length;
 static long kill_at;
-static int kill_torn;
+static int kill_late;
 static int trace = -1;
 static long changes;
 static unsigned char kinds[MAX_FDS];
@@ -58,6 +60,7 @@ static int (*real_fdatasync)(int);
 static int (*real_unlink)(const char *);
 static int (*real_rename)(const char *, const char *);
 static int (*real_close)(int);
+static int (*real_fcntl)(int, int, ...);
 static void *(*real_mmap)(void *, size_t, int, int, int, off_t);
 
 __attribute__((constructor)) static void start(void) {
@@ -70,11 +73,12 @@ __attribute__((constructor)) static void start(void) {
   real_unlink = dlsym(RTLD_NEXT, "unlink");
   real_rename = dlsym(RTLD_NEXT, "rename");
   real_close = dlsym(RTLD_NEXT, "close");
+  real_fcntl = dlsym(RTLD_NEXT, "fcntl64");
   real_mmap = dlsym(RTLD_NEXT, "mmap64");
   const char *trace_file = getenv("TORTURE_TRACE");
   if (trace_file) trace = real_open(trace_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   kill_at = getenv("TORTURE_KILL_AT") ? atol(getenv("TORTURE_KILL_AT")) : 0;
-  kill_torn = getenv("TORTURE_KILL_TORN") != NULL;
+  kill_late = getenv("TORTURE_KILL_LATE") != NULL;
   faults = getenv("TORTURE_FAULTS");
   watch = getenv("TORTURE_WATCH");
   watch_length = watch ? strlen(watch) : 0;
@@ -170,7 +174,7 @@ static ssize_t written(int fd, const void *data, size_t length, off_t offset) {
   if (!is_faulty('W')) {
     off_t start = offset < 0 ? lseek(fd, 0, SEEK_CUR) : offset;
     if (is_last_change()) {
-      if (kill_torn) real_pwrite(fd, data, length / 2, start);
+      if (kill_late) real_pwrite(fd, data, length / 2, start);
       die();
     }
     done = offset < 0 ? real_write(fd, data, length) : real_pwrite(fd, data, length, offset);
@@ -256,6 +260,31 @@ int close(int fd) {
   pthread_mutex_unlock(&lock);
   return result;
 }
+
+/* In WAL mode, SQLite's locks are those of its -shm file. */
+static int controlled(int fd, int command, void *argument) {
+  int is_lock = command == F_SETLK && fd >= 0 && fd < MAX_FDS && kinds[fd] == FILE_SHARED_MEMORY;
+  if (!is_lock) return real_fcntl(fd, command, argument);
+  pthread_mutex_lock(&lock);
+  int is_last = is_last_change();
+  if (is_last && !kill_late) die();
+  int result = real_fcntl(fd, command, argument);
+  if (is_last) die();
+  pthread_mutex_unlock(&lock);
+  return result;
+}
+
+/* The third argument may be a number or a pointer: both are passed in the same register. */
+#define FCNTL(name)                                \
+  int name(int fd, int command, ...) {             \
+    va_list arguments;                             \
+    va_start(arguments, command);                  \
+    void *argument = va_arg(arguments, void *);    \
+    va_end(arguments);                             \
+    return controlled(fd, command, argument);      \
+  }
+FCNTL(fcntl)
+FCNTL(fcntl64)
 
 void *mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
   if (is_watched(fd) && (protection & PROT_WRITE) && (flags & MAP_SHARED))

@@ -10,7 +10,7 @@ export interface Interposed {
   readonly watch: string;
   readonly trace?: string;
   readonly killAt?: number;
-  readonly killTorn?: boolean;
+  readonly killLate?: boolean;
   readonly faults?: string;
 }
 
@@ -38,7 +38,7 @@ export function interposed(asked: Interposed): NodeJS.ProcessEnv {
     TORTURE_WATCH: asked.watch,
     ...(asked.trace && { TORTURE_TRACE: asked.trace }),
     ...(asked.killAt && { TORTURE_KILL_AT: String(asked.killAt) }),
-    ...(asked.killTorn && { TORTURE_KILL_TORN: "1" }),
+    ...(asked.killLate && { TORTURE_KILL_LATE: "1" }),
     ...(asked.faults && { TORTURE_FAULTS: asked.faults }),
   };
 }

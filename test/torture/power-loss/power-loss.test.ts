@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { canInterpose } from "../interpose/interpose.ts";
+import { crashPoints } from "./crash-points.ts";
 import { powerLoss } from "./power-loss.ts";
 
 describe.runIf(canInterpose())("after a power cut at any moment", () => {
@@ -14,5 +15,13 @@ describe.runIf(canInterpose())("after a power cut at any moment", () => {
   it.each(["OFF", "NORMAL"] as const)("synchronous = %s is seen to lose results", async (synchronous) => {
     const { findings } = await powerLoss({ images: 40, imagesPerRun: 40, seed: 1, synchronous });
     expect(findings.map(({ check }) => check)).toContain("lost acknowledgement");
+  });
+});
+
+describe.runIf(canInterpose())("after a kill at a chosen change or lock of SQLite's", () => {
+  it("nothing acknowledged is lost, and a retry of every key has one effect and the first answer", async () => {
+    const report = await crashPoints({ crashes: 5, seed: 1 });
+    expect(report.findings).toEqual([]);
+    expect(report.crashes).toBeGreaterThan(0);
   });
 });

@@ -1,10 +1,5 @@
-import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import type { Finding } from "../checks.ts";
 import { interposed } from "../interpose/interpose.ts";
 import { type Change, parseTrace } from "../interpose/trace.ts";
@@ -12,6 +7,7 @@ import { type Random, seeded } from "../random.ts";
 import { ForgetfulDisk } from "./disk.ts";
 import { examine, pastOf } from "./examine.ts";
 import { historyOf } from "./history.ts";
+import { memoryFolder, runWorkload } from "./run-workload.ts";
 
 export interface PowerLossOptions {
   /** How many power cuts to examine. */
@@ -70,25 +66,13 @@ export async function powerLoss({
   }
 }
 
-/** In memory where that is possible: it is the trace that says what a disk would have, not the disk below. */
-function memoryFolder(): string {
-  return existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
-}
-
 async function recordRun(folder: string, seed: number, synchronous: string): Promise<Change[]> {
   const run = join(folder, "run");
   const trace = join(folder, "trace");
   rmSync(run, { recursive: true, force: true });
   rmSync(trace, { force: true });
   mkdirSync(run);
-  const loader = createRequire(import.meta.url).resolve("tsx");
-  const workload = fileURLToPath(new URL("workload.ts", import.meta.url));
-  await promisify(execFile)(
-    process.execPath,
-    ["--import", loader, workload, run, String(seed), synchronous],
-    // The environment of a test runner would change how the child loads its modules.
-    { env: { PATH: process.env.PATH, ...interposed({ watch: run, trace }) } },
-  );
+  await runWorkload(run, seed, synchronous, interposed({ watch: run, trace }));
   return parseTrace(readFileSync(trace));
 }
 
