@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { MapperKind, mapSchema } from "@graphql-tools/utils";
 import {
   buildASTSchema,
@@ -8,11 +9,18 @@ import {
   parse,
 } from "graphql";
 import { refuseClientKey } from "./client-directive.ts";
-import { checkOptions } from "./options.ts";
-import { createPayloadCodec, type PayloadOptions } from "./payload.ts";
+import {
+  checkOption,
+  checkOptions,
+  checkPositive,
+  checkStore,
+  isFunction,
+  isStringArray,
+} from "./options.ts";
+import { createPayloadCodec, type PayloadCodec, type PayloadOptions } from "./payload.ts";
 import { directiveOn, policyFor } from "./policy.ts";
 import { type ProtectedField, protect } from "./protected-resolver.ts";
-import { type SHARED, scopeOf } from "./scope.ts";
+import { SHARED } from "./scope.ts";
 import type { Store } from "./store.ts";
 
 /** @typeParam Context what resolvers get as their context, without `tx` */
@@ -84,18 +92,33 @@ const knownOptions: readonly (keyof IdempotentOptions<never, never>)[] = [
 export function idempotent<Context, Transaction>(
   options: IdempotentOptions<Context, Transaction>,
 ): Idempotency {
-  checkOptions("idempotent", options, knownOptions);
-  if (typeof options.store?.transaction !== "function") {
-    throw new TypeError(
-      "idempotent() requires a `store`, such as sqliteStore(openDatabase(file, { schema })).",
-    );
-  }
-  if (typeof options.scope !== "function") scopeOf(options.scope);
+  check(options);
+  const codec = createPayloadCodec(options);
   const name = options.name ?? "idempotent";
   const typeDefs = directiveSdl(name, options.clientDirective === true);
-  const directive = buildASTSchema(parse(typeDefs)).getDirective(name);
-  if (!directive) throw new TypeError(`idempotent(): "${name}" is no name for a directive.`);
-  return { typeDefs, transform: (schema) => transform(schema, directive, options) };
+  // `as`: the definition that was just written
+  const directive = buildASTSchema(parse(typeDefs)).getDirective(name) as GraphQLDirective;
+  return { typeDefs, transform: (schema) => transform(schema, directive, codec, options) };
+}
+
+function check<Context, Transaction>(options: IdempotentOptions<Context, Transaction>): void {
+  const caller = "idempotent";
+  checkOptions(caller, options, knownOptions);
+  checkStore(caller, options.store);
+  if (typeof options.scope !== "function" && options.scope !== SHARED) {
+    throw new TypeError(
+      `idempotent() requires a scope: a function of the context that says whose call it is, such as (context) => context.customer.id, or SHARED if all clients are to share their keys; but it is ${inspect(options.scope)}.`,
+    );
+  }
+  const isName = (value: unknown) => typeof value === "string" && /^[A-Za-z][A-Za-z0-9_]*$/.test(value);
+  checkOption(caller, options, "name", "a name of letters, digits and underscores", isName);
+  checkOption(caller, options, "header", "a function of the context", isFunction);
+  checkOption(caller, options, "clientDirective", "true or false", (value) => typeof value === "boolean");
+  checkOption(caller, options, "requireOn", '"all-mutations"', (value) => value === "all-mutations");
+  checkOption(caller, options, "except", "an array of names of mutations", isStringArray);
+  checkOption(caller, options, "warn", "a function", isFunction);
+  const { waitMs, leaseMs, maxBytes } = options;
+  checkPositive(caller, { waitMs, leaseMs, maxBytes });
 }
 
 function directiveSdl(name: string, clientDirective: boolean): string {
@@ -136,6 +159,7 @@ enum IdempotentErrors { RETRY REPLAY }
 function transform<Context, Transaction>(
   schema: GraphQLSchema,
   directive: GraphQLDirective,
+  codec: PayloadCodec,
   options: IdempotentOptions<Context, Transaction>,
 ): GraphQLSchema {
   refuseElsewhere(schema, directive.name);
@@ -153,7 +177,7 @@ function transform<Context, Transaction>(
     scope: options.scope,
     header: options.header,
     clientDirective: options.clientDirective ? directive : undefined,
-    codec: createPayloadCodec(options),
+    codec,
     waitMs: options.waitMs ?? 10_000,
     leaseMs: options.leaseMs ?? 30_000,
   };
@@ -173,7 +197,8 @@ function transform<Context, Transaction>(
         if (options.requireOn === "all-mutations" && !excepted) throw unannotated(place, directive.name);
         return options.clientDirective ? refuseClientKey(config, place, directive) : config;
       }
-      const policy = policyFor(field, { ...ofType, ...ofField }, place, can, warn);
+      const where = `@${directive.name} on ${place}`;
+      const policy = policyFor(field, { ...ofType, ...ofField }, where, can, warn);
       return protect(config, { ...forEachField, place, policy });
     },
   });

@@ -1,14 +1,11 @@
-import type { Settled } from "./call.ts";
-import type { RecordIdentity } from "./store.ts";
-
-type Record = Settled["record"];
+import type { RecordIdentity, StoredRecord } from "./store.ts";
 
 /** A call that runs, in this process. */
 export interface Flight {
   readonly fingerprint: string;
   /** Fulfilled with the record when it is durable, and with undefined when the call failed. */
-  readonly landed: Promise<Record | undefined>;
-  land(record: Record | undefined): void;
+  readonly landed: Promise<StoredRecord | undefined>;
+  land(record: StoredRecord | undefined): void;
 }
 
 /** The calls of one store that run in this process: at most one for each identity. */
@@ -21,11 +18,11 @@ export class Flights {
 
   takeOff(identity: RecordIdentity, fingerprint: string): Flight {
     const id = idOf(identity);
-    let settle: (record: Record | undefined) => void;
-    const landed = new Promise<Record | undefined>((resolve) => {
+    let settle: (record: StoredRecord | undefined) => void;
+    const landed = new Promise<StoredRecord | undefined>((resolve) => {
       settle = resolve;
     });
-    const land = (record: Record | undefined): void => {
+    const land = (record: StoredRecord | undefined): void => {
       this.#flights.delete(id);
       settle(record);
     };
@@ -51,7 +48,7 @@ function idOf({ scope, field, key }: RecordIdentity): string {
 }
 
 /** Waits for a flight to land, until a time of `performance.now()`. */
-export async function landing(flight: Flight, until: number): Promise<Record | undefined | "timeout"> {
+export async function landing(flight: Flight, until: number): Promise<StoredRecord | undefined | "timeout"> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<"timeout">((resolve) => {
     timer = setTimeout(resolve, until - performance.now(), "timeout");

@@ -13,7 +13,6 @@ export type {
   Lease,
   LeaseChange,
   Leases,
-  NewRecord,
   Payload,
   PayloadFormat,
   RecordIdentity,

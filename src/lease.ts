@@ -11,7 +11,7 @@ import {
   stillRunning,
 } from "./call.ts";
 import { IdempotencyError } from "./errors.ts";
-import type { Claim, Lease, Leases, NewRecord, Payload, RecordIdentity } from "./store.ts";
+import type { Claim, Lease, Leases, Payload, RecordIdentity, StoredRecord } from "./store.ts";
 
 /**
  * What a resolver with `effects: EXTERNAL` finds in its context as `idempotency`. It runs outside any
@@ -79,7 +79,7 @@ async function holding<Transaction>(
       run(externalCall(leases, call, lease, steps, takenOver.signal)),
     );
     await changeOrThrow(leases, call, lease, () => ({ kind: "finish", record }));
-    return { record: { ...call.identity, ...record }, replayed: false };
+    return { record, replayed: false };
   } catch (error) {
     await release(leases, lease);
     throw error;
@@ -88,7 +88,7 @@ async function holding<Transaction>(
   }
 }
 
-async function recordOfRun(call: Call, now: () => number, run: () => unknown): Promise<NewRecord> {
+async function recordOfRun(call: Call, now: () => number, run: () => unknown): Promise<StoredRecord> {
   try {
     return recordOf(call, await run(), now());
   } catch (error) {

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import {
   type Call,
   type Concurrent,
@@ -10,12 +11,12 @@ import {
   type Settled,
   stillRunning,
 } from "./call.ts";
-import { IdempotencyError } from "./errors.ts";
+import { IdempotencyError, withKey } from "./errors.ts";
 import { fingerprint, ignoreTree } from "./fingerprint.ts";
 import { flightsOf, landing } from "./flights.ts";
 import { validKey } from "./key.ts";
 import { type ExternalCall, underLease } from "./lease.ts";
-import { checkOptions } from "./options.ts";
+import { checkOption, checkOptions, checkPositive, checkStore, isStringArray } from "./options.ts";
 import { createPayloadCodec, type PayloadOptions } from "./payload.ts";
 import { type Retention, retentionForm, retentionMs } from "./retention.ts";
 import { type SHARED, scopeOf } from "./scope.ts";
@@ -93,15 +94,20 @@ async function settleAndRead<Transaction, Result>(
   options: OnceOptions,
   effect: Effect<Transaction>,
 ): Promise<Once<Result>> {
+  checkStore("once", store);
   const call = callOf(options);
-  const { record, replayed } = await settle(store, call, effect);
-  return {
-    result: call.codec.decode(record) as Result, // `as`: the codec returns what it was given
-    replayed,
-    resourceId: record.resourceId,
-    createdAt: new Date(record.createdAt),
-    expiresAt: new Date(record.expiresAt),
-  };
+  try {
+    const { record, replayed } = await settle(store, call, effect);
+    return {
+      result: call.codec.decode(record) as Result, // `as`: the codec returns what it was given
+      replayed,
+      resourceId: record.resourceId,
+      createdAt: new Date(record.createdAt),
+      expiresAt: new Date(record.expiresAt),
+    };
+  } catch (error) {
+    throw error instanceof IdempotencyError ? withKey(error, call.key.sent) : error;
+  }
 }
 
 const knownOptions: readonly (keyof OnceOptions)[] = [
@@ -121,27 +127,54 @@ const knownOptions: readonly (keyof OnceOptions)[] = [
 ];
 
 function callOf(options: OnceOptions): Call {
-  checkOptions("once", options, knownOptions);
+  check(options);
   const key = validKey(options.key, "`key`");
   if (key === undefined) throw new IdempotencyError("IDEMPOTENCY_KEY_MISSING", "once() requires a `key`.");
-  const keptMs = retentionMs(options.retention ?? "24h");
-  if (keptMs === undefined) {
-    throw new TypeError(
-      `once(): retention must be ${retentionForm}, but it is ${JSON.stringify(options.retention)}`,
-    );
-  }
   return {
     identity: { scope: scopeOf(options.scope), field: options.field, key },
     key: { sent: key, stored: key },
     fingerprint: fingerprint(options.input, ignoreTree(options.ignore ?? [])),
     resourceId: (options.resourceId ?? "id").split("."),
-    retentionMs: keptMs,
+    retentionMs: retentionMs(options.retention ?? "24h") as number, // `as`: it has been checked
     concurrent: options.concurrent ?? "WAIT",
     waitMs: options.waitMs ?? 10_000,
     leaseMs: options.leaseMs ?? 30_000,
     errors: options.errors ?? "RETRY",
     codec: createPayloadCodec(options),
   };
+}
+
+function check(options: OnceOptions): void {
+  const caller = "once";
+  checkOptions(caller, options, knownOptions);
+  // Without control characters, so that a field ends where it ends in the name of a flight.
+  const isField = (value: unknown) =>
+    typeof value === "string" && value !== "" && !/\p{Cc}|\p{Cs}/u.test(value);
+  if (!isField(options.field)) {
+    throw new TypeError(
+      `once() requires a field: the operation's name, without control characters, but it is ${inspect(options.field)}.`,
+    );
+  }
+  const isPath = (value: unknown) => typeof value === "string" && !value.split(".").includes("");
+  checkOption(caller, options, "ignore", "an array of dotted paths", isStringArray);
+  checkOption(caller, options, "resourceId", 'a dotted path such as "order.id"', isPath);
+  checkOption(
+    caller,
+    options,
+    "concurrent",
+    '"WAIT" or "REJECT"',
+    (value) => value === "WAIT" || value === "REJECT",
+  );
+  checkOption(
+    caller,
+    options,
+    "errors",
+    '"RETRY" or "REPLAY"',
+    (value) => value === "RETRY" || value === "REPLAY",
+  );
+  checkOption(caller, options, "retention", retentionForm, (value) => retentionMs(value) !== undefined);
+  const { waitMs, leaseMs, maxBytes } = options;
+  checkPositive(caller, { waitMs, leaseMs, maxBytes });
 }
 
 /** What a call does, and the means that it is given for it. */
@@ -203,8 +236,7 @@ async function inTransaction<Transaction>(
   const { kind, record } = await store.transaction(call.identity, (transaction, found) =>
     judge(store, call, run, transaction, found),
   );
-  const identified = { ...call.identity, ...record };
-  return kind === "found" ? replay(call, identified) : { record: identified, replayed: false };
+  return kind === "found" ? replay(call, record) : { record, replayed: false };
 }
 
 /** Runs inside the transaction: whatever it decides becomes true in one step, or not at all. */

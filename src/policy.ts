@@ -5,9 +5,11 @@ import {
   type GraphQLInputField,
   type GraphQLInputType,
   getNamedType,
+  getNullableType,
   isInputObjectType,
   isNonNullType,
   isScalarType,
+  isSpecifiedScalarType,
   valueFromASTUntyped,
 } from "graphql";
 import type { Concurrent, ErrorPolicy } from "./call.ts";
@@ -54,10 +56,8 @@ interface Annotated {
 
 /** Reads the directive from a type or field, or undefined where it isn't. */
 export function directiveOn(annotated: Annotated, name: string): DirectiveArguments | undefined {
-  const directives = annotated.extensions.directives as Record<string, unknown> | undefined;
-  // Code-first builders write the arguments, or a list of them as if the directive were repeatable.
-  const fromCode = directives?.[name];
-  if (fromCode !== undefined) return (Array.isArray(fromCode) ? fromCode[0] : fromCode) ?? {};
+  const fromCode = directiveInCode(annotated.extensions.directives, name);
+  if (fromCode !== undefined) return fromCode ?? {};
   for (const node of [annotated.astNode, ...(annotated.extensionASTNodes ?? [])]) {
     const directive = node?.directives?.find((candidate) => candidate.name.value === name);
     if (directive) {
@@ -67,6 +67,20 @@ export function directiveOn(annotated: Annotated, name: string): DirectiveArgume
     }
   }
   return undefined;
+}
+
+/**
+ * Code-first builders write a record of arguments by the directive's name, or of lists of them as if it were
+ * repeatable; or, as Pothos does, one list of `{ name, args }`.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: anybody may have written the extensions
+function directiveInCode(directives: any, name: string): DirectiveArguments | null | undefined {
+  if (Array.isArray(directives)) {
+    const found = directives.find((directive) => directive?.name === name);
+    return found && (found.args ?? null);
+  }
+  const written = directives?.[name];
+  return Array.isArray(written) ? written[0] : written;
 }
 
 /** What there is besides the field itself: other sources of keys, and a store with leases. */
@@ -79,7 +93,7 @@ export interface Capabilities {
 /**
  * Checks the directive's arguments against the field they stand on.
  *
- * @param place the field's coordinate, to begin messages with
+ * @param place the directive and the field, to begin messages with: "@idempotent on Mutation.createOrder"
  * @throws {Error} that names the field, what is wrong and the mend
  */
 export function policyFor(
@@ -111,7 +125,7 @@ export function policyFor(
 }
 
 function fault(place: string, problem: string): Error {
-  return new Error(`@idempotent on ${place}: ${problem}.`);
+  return new Error(`${place}: ${problem}.`);
 }
 
 function checkNames(written: DirectiveArguments, place: string): void {
@@ -184,17 +198,27 @@ function keyArgument(
     }
     return undefined;
   }
-  const last = found.at(-1);
-  const type = last && (isNonNullType(last.type) ? last.type.ofType : last.type);
-  if (!type || !isScalarType(type)) {
-    throw fault(place, `the key argument "${path}" must be an ID or a String, but its type is ${last?.type}`);
+  if (!found.slice(0, -1).every(({ type }) => isInputObjectType(getNullableType(type)))) {
+    throw fault(place, `the key argument "${path}" stands in a list, but a call has one key`);
   }
-  if (given.required === true && !hasOtherSource && found.some(({ type }) => !isNonNullType(type))) {
+  const type = found.at(-1)?.type;
+  if (!type || !canBeKey(getNullableType(type))) {
+    throw fault(place, `the key argument "${path}" must be an ID or a String, but its type is ${type}`);
+  }
+  const nullable = found.filter(({ type }) => !isNonNullType(type));
+  if (given.required === true && !hasOtherSource && nullable.length > 0) {
+    const mends = nullable.map(({ name, type }) => `${name}: ${type}!`).join(" and ");
     warn(
-      `@idempotent on ${place}: the key argument "${path}" is nullable although a key is required and has no other source. Make it ${type}!, so that clients learn of it before they call, or set required: false.`,
+      `${place}: the key argument "${path}" can be left out, although a key is required and has no other source. Make it ${mends}, so that clients learn of it before they call, or set required: false.`,
     );
   }
   return steps;
+}
+
+/** Scalars of the API's own, such as UUID, may be strings: what they are shows only when one arrives. */
+function canBeKey(type: GraphQLInputType): boolean {
+  if (!isScalarType(type)) return false;
+  return !isSpecifiedScalarType(type) || type.name === "ID" || type.name === "String";
 }
 
 function ignoredPaths(

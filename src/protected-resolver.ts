@@ -46,6 +46,8 @@ export interface ProtectedField<Context, Transaction> {
   readonly leaseMs: number;
 }
 
+const protectedResolvers = new WeakSet<object>();
+
 /** The wrapped resolver: finds out which call it is, has it settled, and answers with what was stored. */
 export function protect<Context, Transaction>(
   config: FieldConfig,
@@ -53,6 +55,11 @@ export function protect<Context, Transaction>(
 ): FieldConfig {
   const { policy, store } = field;
   const resolve = config.resolve ?? defaultFieldResolver;
+  if (protectedResolvers.has(resolve)) {
+    throw new Error(
+      `${field.place} is protected already, and a call would wait for itself. Call transform() once on a schema.`,
+    );
+  }
 
   async function idempotentResolver(...[root, args, context, info]: Parameters<typeof resolve>) {
     let call: Call | undefined;
@@ -90,6 +97,7 @@ export function protect<Context, Transaction>(
     }
   }
 
+  protectedResolvers.add(idempotentResolver);
   return { ...config, resolve: idempotentResolver };
 }
 

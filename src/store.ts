@@ -14,7 +14,7 @@ export interface RecordIdentity {
 export type PayloadFormat = "json" | "devalue" | "error";
 
 /** What a call left behind, and all that a replay needs. */
-export interface NewRecord extends Payload {
+export interface StoredRecord extends RecordIdentity, Payload {
   /** What the key was used for: see `fingerprint`. */
   readonly fingerprint: string;
   /** The new resource's ID, or null when the result has none. */
@@ -25,8 +25,6 @@ export interface NewRecord extends Payload {
   readonly expiresAt: number;
 }
 
-export interface StoredRecord extends NewRecord, RecordIdentity {}
-
 /** How a result or an error is kept. */
 export interface Payload {
   readonly format: PayloadFormat;
@@ -36,9 +34,9 @@ export interface Payload {
 /** What becomes of a transaction's writes once its work is done. */
 export type Verdict =
   /** The work's writes commit together with the record. */
-  | { readonly kind: "keep"; readonly record: NewRecord }
+  | { readonly kind: "keep"; readonly record: StoredRecord }
   /** The work's writes are rolled back; the record commits. */
-  | { readonly kind: "discard"; readonly record: NewRecord }
+  | { readonly kind: "discard"; readonly record: StoredRecord }
   /** There was a live record already, and the work has written nothing. */
   | { readonly kind: "found"; readonly record: StoredRecord };
 
@@ -117,6 +115,6 @@ export type LeaseChange =
   | { readonly kind: "renew"; readonly leaseMs: number }
   | { readonly kind: "step"; readonly name: string; readonly payload: Payload }
   /** The call is over: its record takes the claim's place. */
-  | { readonly kind: "finish"; readonly record: NewRecord }
+  | { readonly kind: "finish"; readonly record: StoredRecord }
   /** The call failed: the next one may take over at once, and finds the finished steps. */
   | { readonly kind: "release" };

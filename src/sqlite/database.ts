@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { inspect } from "node:util";
 import Sqlite from "better-sqlite3";
 import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
-import { checkOptions } from "../options.ts";
+import { checkOption, checkOptions, checkPositive, isFunction } from "../options.ts";
 import { sqliteErrorIn } from "./faults.ts";
 import { migrate } from "./migrate.ts";
 import { StatementCache } from "./statements.ts";
@@ -24,10 +25,15 @@ export interface DatabaseOptions<Tables extends Schema> extends DrizzleOptions<T
 }
 
 /** A Drizzle handle that only reads. */
-export type ReadonlyDatabase<Tables extends Schema> = Pick<
-  BetterSQLite3Database<Tables>,
-  "select" | "selectDistinct" | "query" | "with" | "$with" | "$count" | "all" | "get" | "values"
->;
+export interface ReadonlyDatabase<Tables extends Schema>
+  extends Pick<
+    BetterSQLite3Database<Tables>,
+    "select" | "selectDistinct" | "query" | "$with" | "$count" | "all" | "get" | "values"
+  > {
+  with(
+    ...queries: Parameters<BetterSQLite3Database<Tables>["with"]>
+  ): Pick<ReturnType<BetterSQLite3Database<Tables>["with"]>, "select" | "selectDistinct">;
+}
 
 export interface Database<Tables extends Schema> extends AsyncDisposable {
   /** The file's absolute path. */
@@ -91,12 +97,7 @@ export function openDatabase<Tables extends Schema>(
   file: string | undefined,
   options: DatabaseOptions<Tables>,
 ): Database<Tables> {
-  checkOptions("openDatabase", options, knownOptions);
-  if (file === "" || file === ":memory:") {
-    throw new TypeError(
-      `openDatabase() keeps two connections to one file, which "${file}" can't give. Pass undefined for a temporary file.`,
-    );
-  }
+  check(file, options);
   const temporary = file === undefined ? mkdtempSync(join(tmpdir(), "graphql-idempotent-")) : undefined;
   const path = resolve(file ?? join(temporary as string, "temporary.db")); // `as`: one of the two is there
   const connections: Sqlite.Database[] = [];
@@ -122,6 +123,34 @@ export function openDatabase<Tables extends Schema>(
   }
 }
 
+const levels = ["OFF", "NORMAL", "FULL", "EXTRA"] as const;
+
+function check<Tables extends Schema>(file: string | undefined, options: DatabaseOptions<Tables>): void {
+  const caller = "openDatabase";
+  if (file !== undefined && typeof file !== "string") {
+    throw new TypeError(
+      `openDatabase() requires a file's path, or undefined, but received ${inspect(file)}.`,
+    );
+  }
+  if (file === "" || file === ":memory:") {
+    throw new TypeError(
+      `openDatabase() keeps two connections to one file, which "${file}" can't give. Pass undefined for a temporary file.`,
+    );
+  }
+  checkOptions(caller, options, knownOptions);
+  if (typeof options.schema !== "object" || options.schema === null) {
+    throw new TypeError(
+      `openDatabase() requires a schema: the exports of the file that defines the tables, but it is ${inspect(options.schema)}.`,
+    );
+  }
+  const isLevel = (value: unknown) => levels.some((level) => level === value);
+  checkOption(caller, options, "synchronous", `one of ${levels.join(", ")}`, isLevel);
+  checkOption(caller, options, "migrationsFolder", "a path", (value) => typeof value === "string");
+  checkOption(caller, options, "configure", "a function", isFunction);
+  const { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs } = options;
+  checkPositive(caller, { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs });
+}
+
 /**
  * Sets what the guarantees rest on, and reads it back: better-sqlite3 is compiled to fall back to
  * synchronous = NORMAL in WAL mode, on each connection that doesn't say otherwise.
@@ -132,8 +161,6 @@ function prepareConnection(
 ): void {
   options.configure?.(connection);
   const level = options.synchronous ?? "FULL";
-  const levels = ["OFF", "NORMAL", "FULL", "EXTRA"];
-  if (!levels.includes(level)) throw new TypeError(`synchronous must be one of ${levels.join(", ")}.`);
   // A read-only connection takes the mode that it finds.
   if (!connection.readonly) connection.pragma("journal_mode = WAL");
   connection.pragma(`synchronous = ${level}`);
@@ -159,7 +186,7 @@ function assemble<Tables extends Schema>(
   const drizzleOptions = { schema, ...(casing && { casing }), ...(logger && { logger }) };
   const writeStatements = new StatementCache(writing);
   const closing = new AbortController();
-  const writer = new Writer(writing, transactionFactory(writing, writeStatements, drizzleOptions), options);
+  const writer = new Writer(writing, transactionFactory(writeStatements, drizzleOptions), options);
   const readClient = new StatementCache(reading).clientFor(() => {});
   let closed: Promise<void> | undefined;
 

@@ -1,7 +1,7 @@
 import { and, eq, getTableColumns, gt, inArray, isNull, lte, type Placeholder, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
 import { checkOptions } from "../options.ts";
-import type { NewRecord, RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
+import type { RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
 import { asStoreError, isBusy, unavailable } from "./faults.ts";
 import { sqliteLeases } from "./leases.ts";
@@ -36,9 +36,9 @@ export function sqliteStore<Tables extends Schema>(
   const insert = prepareInsert(inWriter);
   const deleteExpired = prepareDeleteExpired(inWriter);
 
-  function find(identity: RecordIdentity): StoredRecord | undefined {
+  function find({ scope, field, key }: RecordIdentity): StoredRecord | undefined {
     try {
-      return lookUp.get({ ...identity, now: now() });
+      return lookUp.get({ scope, field, key, now: now() });
     } catch (error) {
       // Another process recovers the file: the transaction will wait for it, and look again.
       if (isBusy(error)) return undefined;
@@ -47,21 +47,21 @@ export function sqliteStore<Tables extends Schema>(
   }
 
   function transaction(
-    identity: RecordIdentity,
+    { scope, field, key }: RecordIdentity,
     work: (tx: Transaction<Tables>, found: StoredRecord | undefined) => Promise<Verdict>,
   ): Promise<Verdict> {
     return writer.run(
-      (tx) => work(tx, lookUpInWriter.get({ ...identity, now: now() })),
+      (tx) => work(tx, lookUpInWriter.get({ scope, field, key, now: now() })),
       (verdict, undo) => {
         if (verdict.kind === "discard") undo();
-        if (verdict.kind !== "found") record(identity, verdict.record);
+        if (verdict.kind !== "found") insertRecord(verdict.record);
         return verdict;
       },
     );
   }
 
-  function record(identity: RecordIdentity, newRecord: NewRecord): void {
-    const { changes } = insert.run({ ...identity, ...newRecord, now: now() });
+  function insertRecord(record: StoredRecord): void {
+    const { changes } = insert.run(record as object as Record<string, unknown>); // `as`: an interface has no index
     if (changes !== 1) throw new Error("A live record appeared within the transaction that had found none.");
   }
 
@@ -120,7 +120,7 @@ function prepareInsert(drizzle: BetterSQLite3Database) {
     .onConflictDoUpdate({
       target: [scope, field, key],
       set: { ...excluded, leaseUntil: null, fencingToken: null },
-      setWhere: lte(expiresAt, sql.placeholder("now")),
+      setWhere: lte(expiresAt, sql.placeholder("createdAt")),
     })
     .prepare();
 }

@@ -1,5 +1,4 @@
 import { isPromise } from "@graphql-tools/utils";
-import type Sqlite from "better-sqlite3";
 import {
   createTableRelationsHelpers,
   type ExtractTablesWithRelations,
@@ -34,7 +33,6 @@ export interface DrizzleOptions<Tables extends Schema> {
 
 /** Makes the handles of calls on one connection. What they share is made once. */
 export function transactionFactory<Tables extends Schema>(
-  connection: Sqlite.Database,
   statements: StatementCache,
   { schema: fullSchema, casing, logger }: DrizzleOptions<Tables>,
 ): (guard: Guard) => Transaction<Tables> {
@@ -46,61 +44,77 @@ export function transactionFactory<Tables extends Schema>(
   );
   const schema = { fullSchema, schema: tables, tableNamesMap };
   const sessionOptions = logger ? { logger } : {};
-  const savepoints = {
-    open: connection.prepare("SAVEPOINT idempotent_nested"),
-    release: connection.prepare("RELEASE idempotent_nested"),
-    undo: connection.prepare("ROLLBACK TO idempotent_nested"),
-  };
 
-  /** Drizzle's own nested transaction would release its savepoint before an async callback has run. */
+  /**
+   * Drizzle's own nested transaction would release its savepoint before an async callback has run.
+   *
+   * Savepoints are a stack. So while a nested transaction is open, the handle that opened it is refused: what
+   * it wrote meanwhile would be undone with the nested one, and a second one at its side ended with it.
+   */
   class CallTransaction extends BetterSQLiteTransaction<Tables, Relations> {
     static override readonly [entityKind] = "CallTransaction";
     readonly #guard: Guard;
+    #isNesting = false;
 
-    constructor(guard: Guard) {
-      const client = statements.clientFor(guard);
-      super("sync", dialect, new BetterSQLiteSession(client, dialect, schema, sessionOptions), schema);
+    constructor(guard: Guard, depth: number) {
+      const client = statements.clientFor(() => this.#check());
+      super("sync", dialect, new BetterSQLiteSession(client, dialect, schema, sessionOptions), schema, depth);
       this.#guard = guard;
     }
 
-    override transaction<Result>(work: (tx: CallTransaction) => Result): Result {
+    #check(): void {
       this.#guard();
-      savepoints.open.run();
-      let result: Result;
-      try {
-        result = work(this);
-      } catch (error) {
-        this.#undo();
-        throw error;
-      }
-      if (!isPromise(result)) {
-        savepoints.release.run();
-        return result;
-      }
-      // `as`: a promise in, a promise of the same out
-      return result.then(
-        (value) => {
-          this.#guard();
-          savepoints.release.run();
-          return value;
-        },
-        (error) => {
-          this.#undo();
-          throw error;
-        },
-      ) as Result;
+      if (this.#isNesting) throw new Error(nestingRefusal);
     }
 
-    #undo(): void {
-      try {
+    override transaction<Result>(work: (tx: CallTransaction) => Result): Result {
+      this.#check();
+      let isOver = false;
+      const nestedGuard = (): void => {
         this.#guard();
-      } catch {
-        return; // the call is over, or SQLite has rolled everything back: this savepoint is gone
+        if (isOver) throw new Error(overRefusal);
+      };
+      const nested = new CallTransaction(nestedGuard, this.nestedIndex + 1);
+      const control = (command: string): void => {
+        statements.prepare(`${command} idempotent_nested_${this.nestedIndex}`).objects.run();
+      };
+      const end = (): void => {
+        isOver = true;
+        this.#isNesting = false;
+        this.#guard();
+      };
+      const keep = <Value>(value: Value): Value => {
+        end();
+        control("RELEASE");
+        return value;
+      };
+      const undo = (error: unknown): never => {
+        try {
+          end();
+        } catch {
+          throw error; // the call is over, or SQLite has rolled everything back: the savepoint is gone
+        }
+        control("ROLLBACK TO");
+        control("RELEASE");
+        throw error;
+      };
+
+      control("SAVEPOINT");
+      this.#isNesting = true;
+      let result: Result;
+      try {
+        result = work(nested);
+      } catch (error) {
+        return undo(error);
       }
-      savepoints.undo.run();
-      savepoints.release.run();
+      // `as`: a promise in, a promise of the same out
+      return isPromise(result) ? (result.then(keep, undo) as Result) : keep(result);
     }
   }
 
-  return (guard) => new CallTransaction(guard);
+  return (guard) => new CallTransaction(guard, 0);
 }
+
+const nestingRefusal =
+  "A nested transaction of this one is open: write through the `tx` that its callback was given, and await its end before anything else.";
+const overRefusal = "This nested transaction is over: its callback must await all that it does with `tx`.";
