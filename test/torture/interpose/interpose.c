@@ -7,7 +7,8 @@
  *                           giving back a lock counts too, so that the first and the last moment of a
  *                           transaction can be met
  *   TORTURE_KILL_LATE=1     ... but when that change is a lock, after it; a write, after its first half
- *   TORTURE_FAULTS=file     while the file says "<operations> <errno>", such as "WS 5", those operations fail
+ *   TORTURE_FAULTS=file     while the file says "<operations> <errno>", such as "WS 5", those operations fail;
+ *                           an errno of 0 stops the process with SIGSTOP before the operation instead
  *
  * Operations: O create, W write, T truncate, S sync, U unlink, R rename; C, close, is only traced. A change made
  * through writable shared memory would go unseen, so such a mapping ends the process, except that of SQLite's
@@ -121,7 +122,9 @@ static int is_faulty(char operation) {
   *space = 0;
   if (!strchr(text, operation)) return 0;
   errno = atoi(space + 1);
-  return 1;
+  if (errno) return 1;
+  raise(SIGSTOP);
+  return 0;
 }
 
 static int is_last_change(void) { return ++changes == kill_at; }

@@ -26,26 +26,30 @@ export interface ShopProcessOptions {
   readonly port?: number;
   /** More of the environment, such as that of interpose.c. */
   readonly env?: NodeJS.ProcessEnv;
+  /** How many file descriptors it may have. @default what this process may */
+  readonly maxFiles?: number;
 }
 
 const main = fileURLToPath(new URL("../../../dist/shop/main.js", import.meta.url));
 
 /** Starts a shop. The promise is rejected with its log when it ends before it is open. */
 export async function startShopProcess(options: ShopProcessOptions): Promise<ShopProcess> {
-  return startServer([main], {
-    PORT: String(options.port ?? 0),
-    DATABASE_URL: `file:${options.databaseFile}`,
-    ...options.env,
+  const { databaseFile, port = 0, env = {}, maxFiles } = options;
+  const limit = maxFiles === undefined ? "" : `ulimit -n ${maxFiles} && `;
+  return startServer(["/bin/sh", "-c", `${limit}exec "$0" "$1"`, process.execPath, main], {
+    PORT: String(port),
+    DATABASE_URL: `file:${databaseFile}`,
+    ...env,
   });
 }
 
 /** Any server that says where it is, as the shop does: "… open: http://localhost:4000/graphql". */
 export async function startServer(
-  nodeArguments: readonly string[],
+  [command, ...parameters]: readonly [string, ...string[]],
   env: NodeJS.ProcessEnv,
 ): Promise<ShopProcess> {
   // The environment of a test runner would change how the child loads its modules.
-  const child = spawn(process.execPath, nodeArguments, { env: { PATH: process.env.PATH, ...env } });
+  const child = spawn(command, parameters, { env: { PATH: process.env.PATH, ...env } });
   let log = "";
   const ended = once(child, "exit").then(([code, signal]): Ended => {
     processes.delete(child);

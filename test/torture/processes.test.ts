@@ -1,0 +1,60 @@
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { canInterpose } from "./interpose/interpose.ts";
+import { endAll, sameKeysEverywhere, startShops, startStoppableShop } from "./processes.ts";
+import { examineShop } from "./shop/books.ts";
+import { order, retryUntilAnswered, send } from "./shop/client.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
+
+describe("several processes on one file", () => {
+  it("give one effect and one answer to each key that all of them get at once", async () => {
+    const databaseFile = join(temporaryFolder(), "shop.db");
+    const report = await sameKeysEverywhere({ databaseFile, servers: 4, keys: 60, seed: 1 });
+    expect(report).toEqual({ answers: 240, findings: [] });
+  }, 60_000);
+
+  describe.runIf(canInterpose())("one of which is stopped while it holds the lock", () => {
+    it.each(["SIGCONT", "SIGKILL"] as const)(
+      "stay responsive, refuse at their bound, and recover after %s",
+      async (end) => {
+        const databaseFile = join(temporaryFolder(), "shop.db");
+        const stopped = await startStoppableShop(databaseFile);
+        const [other] = await startShops(databaseFile, 1);
+        if (!other) throw new Error("unreachable");
+        const before = await retryUntilAnswered(order("before", 1), { url: () => other.url });
+
+        stopped.stopInCommit();
+        const caught = send(order("caught", 1), stopped.url, "alice-token").catch(() => undefined);
+        await stopped.hasStopped();
+
+        const refused = send(order("refused", 1), other.url, "alice-token");
+        const began = performance.now();
+        const replay = await retryUntilAnswered(order("before", 1), { url: () => other.url });
+        const query = await send({ query: "{ viewer { name } }", variables: {} }, other.url, "alice-token");
+        expect(performance.now() - began).toBeLessThan(2_000);
+        expect(replay).toEqual(before);
+        expect(query.body.data).toEqual({ viewer: { name: "Alice" } });
+
+        const { status, body, response } = await refused;
+        expect(status).toBe(503);
+        expect(response.headers.get("retry-after")).toBe("1");
+        expect(body.errors?.[0]?.extensions).toMatchObject({
+          code: "IDEMPOTENCY_STORE_UNAVAILABLE",
+          idempotency: { key: "refused", retryable: true, safeToUseNewKey: false },
+        });
+
+        if (end === "SIGCONT") stopped.goOn();
+        else stopped.signal("SIGKILL");
+        await caught;
+        const keys = ["before", "refused", "caught"];
+        const answers = await Promise.all(
+          keys.map((key) => retryUntilAnswered(order(key, 1), { url: () => other.url })),
+        );
+        await endAll([other, stopped]);
+        const answered = answers.flatMap((answer) => answer ?? []);
+        expect(examineShop(databaseFile, keys, answered)).toEqual([]);
+      },
+      60_000,
+    );
+  });
+});
