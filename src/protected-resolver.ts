@@ -62,38 +62,44 @@ export function protect<Context, Transaction>(
   }
 
   async function idempotentResolver(...[root, args, context, info]: Parameters<typeof resolve>) {
+    let key: Key | undefined;
     let call: Call | undefined;
-    // Whether an error, if there is one, is the resolver's: now, or when it was stored.
-    let isResolvers = false;
+    let settled: Settled | undefined;
+    let hasRun = false;
     try {
       // `as`: the schema's author says by the type of `scope` what the context is
       const scope = scopeOf(
         typeof field.scope === "function" ? await field.scope(context as Context) : field.scope,
       );
-      const key = keyOf(field, args, context as Context, info);
+      key = keyOf(field, args, context as Context, info);
       const run = async (granted: object) => {
-        isResolvers = true;
+        hasRun = true;
         const result = await resolve(root, args, extended(context, granted), info);
         if (result instanceof Error) throw result; // to graphql-js, an error returned is an error thrown
         return result;
       };
       if (!key) return await runUnprotected(field, (tx) => run({ tx }));
       call = callOf(field, scope, key, args);
-      const settled = await settle(
+      settled = await settle(
         store,
         call,
         policy.effects === "EXTERNAL"
           ? { kind: "EXTERNAL", run: (idempotency) => run({ idempotency }) }
           : { kind: "DATABASE", run: (tx) => run({ tx }) },
       );
-      isResolvers = true;
+      const result = field.codec.decode(settled.record);
       report(context, info, call, settled);
-      return field.codec.decode(settled.record);
+      return result;
     } catch (error) {
+      if (error instanceof IdempotencyError) throw key ? withKey(error, key.sent) : error;
+      if (call && settled) report(context, info, call, settled); // a stored error is a result, too
       // What a transaction did has been rolled back; what another system did has not. And where the resolver
       // was not reached, an earlier try may have had its effect.
-      const hadNoEffect = isResolvers && policy.effects === "DATABASE";
-      throw answerFor(error, call, hadNoEffect, info);
+      const hadNoEffect = (hasRun || settled !== undefined) && policy.effects === "DATABASE";
+      const advice = call
+        ? adviceOn(call, error, hadNoEffect)
+        : { key: key?.sent ?? null, retryable: true, safeToUseNewKey: hadNoEffect };
+      throw answerFor(error, advice, info);
     }
   }
 
@@ -188,20 +194,11 @@ function report(
 }
 
 /**
- * The error that the client gets: this package's own and GraphQL errors as they are, with advice on retries;
- * all else is a fault that nobody meant to show, and is masked.
+ * The error that the client gets, with advice on retries: a GraphQL error as it is; all else is a fault that
+ * nobody meant to show, and is masked.
  */
-function answerFor(
-  error: unknown,
-  call: Call | undefined,
-  hadNoEffect: boolean,
-  info: GraphQLResolveInfo,
-): GraphQLError {
-  if (error instanceof IdempotencyError) return call ? withKey(error, call.key.sent) : error;
+function answerFor(error: unknown, advice: ErrorAdvice, info: GraphQLResolveInfo): GraphQLError {
   const shown = error instanceof GraphQLError ? error : maskedFault(error);
-  const advice: ErrorAdvice = call
-    ? adviceOn(call, error, hadNoEffect)
-    : { key: null, retryable: true, safeToUseNewKey: hadNoEffect };
   return new GraphQLError(shown.message, {
     // The field's own place, as a replayed error has it. With its path set, the error passes through
     // graphql-js as it is, and `originalError` stays the thrown one.

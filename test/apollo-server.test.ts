@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import Sqlite from "better-sqlite3";
 import { GraphQLError } from "graphql";
 import { IdempotencyError } from "graphql-idempotent";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -81,6 +82,24 @@ describe("Idempotent-Replayed", () => {
     );
     expect(body).toMatchObject({ data: { a: {}, b: null } });
     expect(headers.get("idempotent-replayed")).toBeNull();
+  });
+});
+
+describe("a stored result that can't be read", () => {
+  it("is no result: it is neither listed nor called a replay", async () => {
+    const key = newKey();
+    await server.ask(`mutation { ${create(key)} }`);
+    const other = new Sqlite(server.database.file);
+    other.prepare("UPDATE idempotency_records SET payload = '{' WHERE key = ?").run(key);
+    other.close();
+    const { status, headers, body } = await server.ask(`mutation { ${create(key)} }`);
+    expect(status).toBe(500);
+    expect(headers.get("idempotent-replayed")).toBeNull();
+    expect(body).not.toHaveProperty("extensions");
+    expect(body.errors[0].extensions).toEqual({
+      code: "IDEMPOTENCY_RECORD_UNREADABLE",
+      idempotency: { key, retryable: false, safeToUseNewKey: false },
+    });
   });
 });
 
