@@ -1,6 +1,6 @@
 import { and, eq, getTableColumns, gt, inArray, isNull, lte, type Placeholder, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
-import { checkOptions } from "../options.ts";
+import { checkOption, checkOptions, isFunction } from "../options.ts";
 import type { RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
 import { asStoreError, isBusy, unavailable } from "./faults.ts";
@@ -28,6 +28,8 @@ export function sqliteStore<Tables extends Schema>(
   options: SqliteStoreOptions = {},
 ): Store<Transaction<Tables>> {
   checkOptions("sqliteStore", options, ["now", "purgeEveryMs"]);
+  checkOption("sqliteStore", options, "now", "a function", isFunction);
+  checkOption("sqliteStore", options, "purgeEveryMs", purgePeriod, isPurgePeriod);
   const { now = Date.now, purgeEveryMs = 10_000 } = options;
   const { writer, reader, inWriter, closing } = internalsOf(database);
   checkTable(reader, database.file);
@@ -77,6 +79,13 @@ export function sqliteStore<Tables extends Schema>(
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs, closing);
   const leases = sqliteLeases(writer, inWriter, now);
   return { now, find, transaction, write: (work) => writer.run(work), purge, leases };
+}
+
+const purgePeriod = "0 or a number of milliseconds, at most 2147483647";
+
+/** A timer runs a longer period after 1 ms. */
+function isPurgePeriod(value: unknown): boolean {
+  return typeof value === "number" && value >= 0 && value <= 2_147_483_647;
 }
 
 function checkTable(reader: BetterSQLite3Database, file: string): void {
