@@ -199,7 +199,7 @@ function assemble<Tables extends Schema>(
   const database: Database<Tables> = {
     file,
     db: drizzle(readClient, drizzleOptions),
-    write: (work) => writer.run(work),
+    write: (work) => writer.run("write", work),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -23,7 +23,7 @@ export function sqliteLeases<Transaction>(
     identity: RecordIdentity,
     wish: { readonly fingerprint: string; readonly leaseMs: number; readonly retentionMs: number },
   ): Promise<Claim> {
-    return writer.run((): Claim => {
+    return writer.run("lease", (): Claim => {
       const time = now();
       const row = rowOf(identity);
       const live = row && row.expiresAt > time ? row : undefined;
@@ -68,6 +68,7 @@ export function sqliteLeases<Transaction>(
       inWriter.select({ key: idempotencyRecords.key }).from(idempotencyRecords).where(isOurs).get() !==
       undefined;
     return writer.run(
+      lease.identity.field,
       async (transaction) => isHeld() && (await work(transaction)),
       (change) => {
         if (change) inWriter.update(idempotencyRecords).set(columnsOf(change, now())).where(isOurs).run();

@@ -53,6 +53,7 @@ export function sqliteStore<Tables extends Schema>(
     work: (tx: Transaction<Tables>, found: StoredRecord | undefined) => Promise<Verdict>,
   ): Promise<Verdict> {
     return writer.run(
+      field,
       (tx) => work(tx, lookUpInWriter.get({ scope, field, key, now: now() })),
       (verdict, undo) => {
         if (verdict.kind === "discard") undo();
@@ -70,7 +71,7 @@ export function sqliteStore<Tables extends Schema>(
   async function purge(): Promise<number> {
     let total = 0;
     for (;;) {
-      const { changes } = await writer.run(() => deleteExpired.run({ now: now() }));
+      const { changes } = await writer.run("purge", () => deleteExpired.run({ now: now() }));
       total += changes;
       if (changes < purgeChunk) return total;
     }
@@ -78,7 +79,7 @@ export function sqliteStore<Tables extends Schema>(
 
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs, closing);
   const leases = sqliteLeases(writer, inWriter, now);
-  return { now, find, transaction, write: (work) => writer.run(work), purge, leases };
+  return { now, find, transaction, write: (work) => writer.run("write", work), purge, leases };
 }
 
 const purgePeriod = "0 or a number of milliseconds, at most 2147483647";

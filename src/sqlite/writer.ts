@@ -21,6 +21,7 @@ export interface WriterOptions {
 
 /** A call in the queue: `work` may take its time; `finish` is what must happen before the call's end, at once. */
 interface Job<Transaction> {
+  readonly label: string;
   readonly work: (tx: Transaction) => unknown;
   readonly finish: (value: unknown, undo: () => void) => unknown;
   readonly resolve: (value: unknown) => void;
@@ -40,6 +41,8 @@ type Ran<Transaction> =
  *
  * - A call runs alone: it has the connection from its savepoint to its release, whatever it awaits meanwhile.
  * - A call that throws rolls its savepoint back. Its neighbours in the batch don't notice.
+ * - A call that was slow would keep its neighbours from their commit, so calls of its kind run in batches of
+ *   their own until one is fast again.
  * - Nobody is told a result before the commit that made it durable. When SQLite rolls the transaction back by
  *   itself (a full disk, an I/O error: sqlite.org/lang_transaction.html, section 2.4), or the commit fails,
  *   every call of the batch fails with IDEMPOTENCY_STORE_UNAVAILABLE, and none has taken effect.
@@ -50,6 +53,8 @@ export class Writer<Transaction> {
   readonly #options: Required<WriterOptions>;
   readonly #control: Record<"begin" | "commit" | "rollback" | "save" | "undo" | "release", Sqlite.Statement>;
   readonly #deadline: Deadline;
+  /** Labels of calls that last took longer than a batch may, or whose batch could not commit. */
+  readonly #runAlone = new Set<string>();
   #queue: Job<Transaction>[] = [];
   #draining: Promise<void> | undefined;
   #isClosed = false;
@@ -84,8 +89,11 @@ export class Writer<Transaction> {
    * Queues a call. `work` runs in its transaction; `finish`, if given, gets what it returned and runs in the
    * same transaction without awaiting anything, and `undo()` in it takes back all writes of the call so far.
    * The promise settles after the commit.
+   *
+   * @param label what kind of call it is; calls of a kind that was slow share no commit with others
    */
   run<Value, Result = Value>(
+    label: string,
     work: (tx: Transaction) => Value | Promise<Value>,
     finish?: (value: Value, undo: () => void) => Result,
   ): Promise<Result> {
@@ -96,6 +104,7 @@ export class Writer<Transaction> {
     return new Promise<Result>((resolve, reject) => {
       // `as`: the queue holds calls of all types; each call's own parts fit each other
       this.#queue.push({
+        label,
         work,
         finish: finish ?? keep,
         resolve,
@@ -163,19 +172,21 @@ export class Writer<Transaction> {
       this.#connection.inTransaction &&
       taken < this.#queue.length &&
       taken < maxBatch &&
-      performance.now() < until
+      performance.now() < until &&
+      !this.#runAlone.has((this.#queue[taken] as Job<Transaction>).label)
     );
     this.#queue.splice(0, taken);
     this.#deadline.rest();
-    const fault = this.#commit();
+    const fault = this.#commit(batch);
     for (const ran of batch) {
-      if (fault) ran.job.reject(fault);
-      else if (ran.kind === "failed") ran.job.reject(ran.error);
+      if (ran.kind === "failed") ran.job.reject(fault && batch.length > 1 ? fault : ran.error);
+      else if (fault) ran.job.reject(fault);
       else ran.job.resolve(ran.value);
     }
   }
 
   async #call(job: Job<Transaction>): Promise<Ran<Transaction>> {
+    const startedAt = performance.now();
     let isOver = false;
     const guard = (): void => {
       if (isOver) throw new Error("This transaction is over: a call must await all that it does with `tx`.");
@@ -194,6 +205,8 @@ export class Writer<Transaction> {
       return { kind: "failed", job, error: asStoreError(error) };
     } finally {
       isOver = true;
+      if (performance.now() - startedAt > this.#options.maxBatchMs) this.#runAlone.add(job.label);
+      else this.#runAlone.delete(job.label);
     }
   }
 
@@ -208,14 +221,20 @@ export class Writer<Transaction> {
   }
 
   /** Commits the batch, and returns what kept it from that. */
-  #commit(): unknown {
+  #commit(batch: readonly Ran<Transaction>[]): unknown {
+    if (!this.#connection.inTransaction) {
+      this.#runAlone.add((batch.at(-1) as Ran<Transaction>).job.label); // `as`: a batch has at least one call
+      return unavailable("The transaction was rolled back.");
+    }
     try {
-      if (!this.#connection.inTransaction) return unavailable("The transaction was rolled back.");
       this.#control.commit.run();
       return undefined;
     } catch (error) {
       this.#rollback();
-      return asStoreError(error);
+      if (batch.length === 1) return asStoreError(error);
+      // One of them may be to blame, by a constraint that is checked at the commit. It will fail alone.
+      for (const { job } of batch) this.#runAlone.add(job.label);
+      return unavailable("The transaction could not be committed.", error);
     }
   }
 
