@@ -38,7 +38,7 @@ function readDatabaseFile(url: string): string {
 
 /** `file:` with an absolute URL, or with a path that is relative to the working directory. */
 function fileOf(url: string): string | undefined {
-  if (!/^file:(?!:memory:)[^?#]+$/i.test(url)) return undefined;
+  if (!/^file:(?!:memory:)[^?#]*[^?#/]$/i.test(url)) return undefined;
   try {
     const path = url.slice("file:".length);
     return path.startsWith("//") ? fileURLToPath(url) : decodeURIComponent(path);

@@ -119,9 +119,18 @@ const answerBadRequest: ErrorRequestHandler = (error, _request, response, next) 
 
 /** A fault that nobody meant to show goes to the log; the client learns that there was one. */
 function maskFaults(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError {
-  if (formatted.extensions?.code !== "INTERNAL_SERVER_ERROR") return formatted;
-  console.error(unwrapResolverError(error));
-  return { ...formatted, message: "Internal server error" };
+  const fault = unwrapResolverError(error);
+  switch (formatted.extensions?.code) {
+    case "INTERNAL_SERVER_ERROR":
+      console.error(fault);
+      return { ...formatted, message: "Internal server error" };
+    case "IDEMPOTENCY_STORE_UNAVAILABLE":
+      // There may be thousands of these at once, so no stack.
+      console.error(String(fault), fault instanceof Error && fault.cause ? String(fault.cause) : "");
+      return formatted;
+    default:
+      return formatted;
+  }
 }
 
 async function listen(server: Server, port: number): Promise<void> {
