@@ -1,0 +1,64 @@
+// Processes of the bench: started by main, asked over IPC, one answer to each question.
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+/** Starts a script of this folder. It is ready once its first message has come; that is `child.hello`. */
+export async function startChild(script, parameters, { execArgv = [], env = {} } = {}) {
+  const child = fork(fileURLToPath(new URL(script, import.meta.url)), [JSON.stringify(parameters)], {
+    execArgv,
+    env: { ...process.env, NODE_ENV: "production", ...env },
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  let next = 0;
+  const waiting = new Map();
+  const exited = once(child, "exit").then(([code, signal]) => {
+    const error = new Error(`${script} ${JSON.stringify(parameters)} ended with ${signal ?? code}.`);
+    for (const { reject } of waiting.values()) reject(error);
+    waiting.clear();
+    return error;
+  });
+  child.on("message", ({ id, value, error }) => {
+    const asked = waiting.get(id);
+    waiting.delete(id);
+    if (error === undefined) asked?.resolve(value);
+    else asked?.reject(new Error(`${script}: ${error}`));
+  });
+
+  const ready = new Promise((resolve, reject) => waiting.set("hello", { resolve, reject }));
+
+  function ask(question, data) {
+    const id = next++;
+    const answer = new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
+    child.send({ id, question, data });
+    return answer;
+  }
+
+  async function stop() {
+    if (child.connected) child.disconnect(); // what its side takes as the word to end
+    await exited;
+  }
+
+  return { hello: await ready, ask, stop };
+}
+
+/** The child's side: `answers` are functions by the name of their question; `end` runs when main lets go. */
+export function serveParent(hello, answers, end = () => {}) {
+  process.on("message", async ({ id, question, data }) => {
+    try {
+      process.send({ id, value: await answers[question](data) });
+    } catch (error) {
+      process.send({ id, error: error.stack ?? String(error) });
+    }
+  });
+  process.once("disconnect", async () => {
+    await end();
+    process.exit();
+  });
+  process.send({ id: "hello", value: hello });
+}
+
+/** What the parent started this process with. */
+export function parameters() {
+  return JSON.parse(process.argv[2]);
+}

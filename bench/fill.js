@@ -1,0 +1,76 @@
+// A process that fills a file with records, as if the customers' calls of many hours had left them.
+import Sqlite from "better-sqlite3";
+import { v4, v7 } from "uuid";
+import { once } from "../dist/index.js";
+import { openDatabase, sqliteStore } from "../dist/sqlite/index.js";
+import { parameters, serveParent } from "./child.js";
+import { createDatabaseFile, field, input, schema, takeOrder } from "./work.js";
+
+const hourMs = 3_600_000;
+
+/**
+ * @param {{ file: string, count: number, keys: "v4" | "v7", customers: number, expired?: boolean }} settings
+ */
+async function fill({ file, count, keys, customers, expired = false }) {
+  await createDatabaseFile(file);
+  const template = await realRecord(file);
+  const connection = new Sqlite(file);
+  // Nothing is lost if this is: the file has no past. The cache spares random keys the way to the disk.
+  connection.pragma("journal_mode = OFF");
+  connection.pragma("synchronous = OFF");
+  connection.pragma("cache_size = -3000000");
+  const columns = Object.keys(template);
+  const insert = connection.prepare(
+    `INSERT INTO idempotency_records (${columns.join(", ")}) VALUES (${columns.map((name) => `@${name}`).join(", ")})`,
+  );
+  const bytesBefore = bytesOf(connection);
+  const started = performance.now();
+  // Live records are up to 20 of their 24 hours old, so none runs out while it is measured.
+  const end = Date.now() - (expired ? 30 * hourMs : 0);
+  connection.exec("BEGIN");
+  for (let index = 0; index < count; index++) {
+    const createdAt = Math.floor(end - 20 * hourMs * (1 - index / count));
+    const orderId = v7({ msecs: createdAt });
+    insert.run({
+      ...template,
+      scope: customer(Math.floor(Math.random() * customers)),
+      key: keys === "v7" ? v7({ msecs: createdAt }) : v4(),
+      payload: template.payload.replace(template.resource_id, orderId),
+      resource_id: orderId,
+      created_at: createdAt,
+      expires_at: createdAt + 24 * hourMs,
+    });
+  }
+  connection.exec("COMMIT");
+  const seconds = (performance.now() - started) / 1000;
+  const bytesPerRecord = (bytesOf(connection) - bytesBefore) / count;
+  connection.pragma("journal_mode = WAL");
+  connection.close();
+  return { seconds, bytesPerRecord };
+}
+
+/** A record that the package itself has written; it is taken out again. */
+async function realRecord(file) {
+  const database = openDatabase(file, { schema });
+  const key = v7();
+  await once(sqliteStore(database), { scope: customer(0), field, key, input: { input } }, (tx) =>
+    takeOrder(tx, input),
+  );
+  const reading = new Sqlite(file);
+  const record = reading.prepare("SELECT * FROM idempotency_records").get();
+  reading.prepare("DELETE FROM idempotency_records").run();
+  reading.close();
+  await database.close();
+  return record;
+}
+
+function customer(number) {
+  return `customer-${number}`;
+}
+
+function bytesOf(connection) {
+  return connection.pragma("page_count", { simple: true }) * connection.pragma("page_size", { simple: true });
+}
+
+const { file } = parameters();
+serveParent({ file }, { fill: (settings) => fill({ file, ...settings }) });

@@ -1,0 +1,144 @@
+// npm run bench [-- --quick] [--only NAME …]
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { drawCharts } from "./charts.js";
+import { measureGrowth, measureMemory, measurePurge } from "./growth.js";
+import { describeMachine } from "./machine.js";
+import { measureSideBySide } from "./measure.js";
+import { measureOverhead } from "./overhead.js";
+import { report } from "./report.js";
+import { startPostgres, startRedis } from "./services.js";
+import { mainTrials, peerTrials } from "./trials.js";
+
+const efforts = {
+  full: {
+    main: { connections: [1, 16, 64, 256], rounds: 5, seconds: 2, warmUpSeconds: 2, replayPool: 10_000 },
+    peers: { connections: [1, 16, 64, 256], rounds: 3, seconds: 2, warmUpSeconds: 2, replayPool: 0 },
+    growth: { sizes: [1_000, 1_000_000, 10_000_000], rounds: 7, calls: 4_000 },
+    purge: { expired: 1_000_000, quietSeconds: 8, limitSeconds: 150 },
+    memory: { early: 10_000, late: 1_000_000 },
+    overhead: { rounds: 7, calls: 10_000 },
+  },
+  quick: {
+    main: { connections: [1, 64], rounds: 2, seconds: 1, warmUpSeconds: 1, replayPool: 1_000 },
+    peers: { connections: [64], rounds: 2, seconds: 1, warmUpSeconds: 0.5, replayPool: 0 },
+    growth: { sizes: [1_000, 100_000], rounds: 2, calls: 2_000 },
+    purge: { expired: 20_000, quietSeconds: 2, limitSeconds: 10 },
+    memory: { early: 10_000, late: 20_000 },
+    overhead: { rounds: 2, calls: 2_000 },
+  },
+};
+
+const parts = ["main", "peers", "growth", "purge", "memory", "overhead"];
+const trialNames = [...mainTrials, ...peerTrials].map(({ name }) => name);
+
+const usage = `Usage: npm run bench -- [options]
+  --quick        a short run, to see that all works; its figures are rough
+  --only NAME    a part or a trial; may be given several times
+                 parts: ${parts.join(", ")}
+                 trials: ${trialNames.join(", ")}
+  --out FOLDER   where results go (default: bench/results for a full run, else bench/results-partial)
+  --help`;
+
+function log(line) {
+  console.error(line);
+}
+
+async function main() {
+  const { quick, only, out } = readOptions();
+  const effort = quick ? efforts.quick : efforts.full;
+  const started = performance.now();
+  const folder = await mkdtemp(join(tmpdir(), "graphql-idempotent-bench-"));
+  await chmod(folder, 0o755); // PostgreSQL may run as a user of its own
+  const results = { machine: await describeMachine(folder), quick, leftOut: [] };
+  try {
+    await measure(results, { effort, only, folder });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  results.minutes = (performance.now() - started) / 60_000;
+
+  const markdown = report(results);
+  await mkdir(out, { recursive: true });
+  await writeFile(join(out, "results.json"), `${JSON.stringify(results, null, 1)}\n`);
+  await writeFile(join(out, "results.md"), markdown);
+  for (const [name, svg] of Object.entries(await drawCharts(results))) await writeFile(join(out, name), svg);
+  console.log(markdown);
+  log(`Written to ${out}, after ${results.minutes.toFixed(1)} minutes.`);
+}
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string", multiple: true, default: [] },
+      out: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    process.exit();
+  }
+  for (const name of values.only) {
+    if (parts.includes(name) || trialNames.includes(name)) continue;
+    throw new Error(`--only must name a part or a trial, but it is "${name}".\n${usage}`);
+  }
+  const isFull = !values.quick && values.only.length === 0;
+  const folder = isFull ? "results" : "results-partial";
+  return { ...values, out: values.out ?? fileURLToPath(new URL(folder, import.meta.url)) };
+}
+
+/** Part by part; each leaves what it found in `results`. */
+async function measure(results, { effort, only, folder }) {
+  const isWanted = (name) => only.length === 0 || only.includes(name);
+  const wanted = (part, trials) => trials.filter(({ name }) => isWanted(part) || isWanted(name));
+  const own = wanted("main", mainTrials);
+  if (own.length > 0) results.main = await measureSideBySide(own, { ...effort.main, folder, log });
+  const peers = wanted("peers", peerTrials);
+  if (peers.length > 0) results.peers = await measurePeers(results, peers, { ...effort.peers, folder });
+  if (isWanted("overhead")) results.overhead = await measureOverhead({ ...effort.overhead, folder, log });
+  if (isWanted("purge")) results.purge = await measurePurge({ ...effort.purge, folder, log });
+  if (isWanted("growth")) results.growth = await measureGrowth({ ...effort.growth, folder, log });
+  if (isWanted("memory")) results.memory = await measureMemory({ ...effort.memory, folder, log });
+}
+
+async function measurePeers(results, trials, plan) {
+  const needed = new Set(trials.map(({ needs }) => needs));
+  const services = {
+    redis: needed.has("redis") && (await start(() => startRedis())),
+    postgres: needed.has("postgres") && (await start(() => startPostgres(plan.folder))),
+  };
+  const missing = { redis: "redis-server is not installed", postgres: "PostgreSQL did not start" };
+  const present = [];
+  for (const trial of trials) {
+    if (!trial.needs || services[trial.needs]) present.push(trial);
+    else {
+      results.leftOut.push({ trial: trial.name, reason: missing[trial.needs] });
+      log(`${trial.title} is left out: ${missing[trial.needs]}.`);
+    }
+  }
+  results.services = Object.fromEntries(
+    Object.entries(services).map(([name, service]) => [name, service ? service.settings : null]),
+  );
+  const settings = { redisUrl: services.redis?.url, postgresUrl: services.postgres?.url };
+  try {
+    return await measureSideBySide(present, { ...plan, settings, log });
+  } finally {
+    for (const service of Object.values(services)) if (service) await service.stop();
+  }
+}
+
+async function start(startService) {
+  try {
+    return await startService();
+  } catch (error) {
+    log(error.message);
+    return undefined;
+  }
+}
+
+await main();

