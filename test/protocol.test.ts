@@ -149,9 +149,9 @@ const givens: Record<string, (ask: () => Promise<unknown>) => Promise<() => unkn
 describe("PROTOCOL.md", () => {
   const examples = readExamples();
 
-  it.each(examples.map((example, index) => ({ ...example, number: index + 1 })))(
-    "shows the answer that a server gives: example $number, under “$heading”",
-    async ({ given, request, answer }) => {
+  it.each(examples.map((example, index) => [`example ${index + 1}, ${example.heading}`, example] as const))(
+    "shows the answer that a server gives: %s",
+    async (_title, { given, request, answer }) => {
       const { start, headers, body } = parseMessage(request);
       expect(start).toBe("POST /graphql");
       const ask = () => server.ask(body, headers);
