@@ -40,6 +40,7 @@ export function sqliteStore<Tables extends Schema>(
 
   function find({ scope, field, key }: RecordIdentity): StoredRecord | undefined {
     try {
+      writer.checkPlace();
       return lookUp.get({ scope, field, key, now: now() });
     } catch (error) {
       // Another process recovers the file: the transaction will wait for it, and look again.

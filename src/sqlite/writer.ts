@@ -4,6 +4,7 @@ import type Sqlite from "better-sqlite3";
 import { IdempotencyError } from "../errors.ts";
 import { checkPositive } from "../options.ts";
 import { asStoreError, isBusy, unavailable } from "./faults.ts";
+import { placeOf } from "./place.ts";
 import type { Guard } from "./statements.ts";
 
 export interface WriterOptions {
@@ -55,6 +56,8 @@ export class Writer<Transaction> {
   readonly #deadline: Deadline;
   /** Labels of calls that last took longer than a batch may, or whose batch could not commit. */
   readonly #runAlone = new Set<string>();
+  readonly #isInPlace: () => boolean;
+  #isDisplaced = false;
   #queue: Job<Transaction>[] = [];
   #draining: Promise<void> | undefined;
   #isClosed = false;
@@ -75,6 +78,7 @@ export class Writer<Transaction> {
     this.#options = { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs };
     checkPositive("openDatabase", this.#options);
     this.#deadline = new Deadline(deadlineMs);
+    this.#isInPlace = placeOf(connection.name);
     this.#control = {
       begin: connection.prepare("BEGIN IMMEDIATE"),
       commit: connection.prepare("COMMIT"),
@@ -115,6 +119,16 @@ export class Writer<Transaction> {
     });
   }
 
+  /**
+   * Throws while the file isn't where it was opened, so that nothing is told from a file that nobody else would
+   * find. It looks only when a commit has found the file gone: until then all that can be read is in its place.
+   */
+  checkPlace(): void {
+    if (!this.#isDisplaced) return;
+    this.#isDisplaced = !this.#isInPlace();
+    if (this.#isDisplaced) throw displaced();
+  }
+
   /** Takes no further call, and is fulfilled when those in the queue have settled. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -136,6 +150,7 @@ export class Writer<Transaction> {
   async #lock(): Promise<boolean> {
     for (let pauseMs = 1; this.#queue.length > 0; pauseMs = Math.min(pauseMs * 2, 32)) {
       try {
+        this.checkPlace();
         this.#rollback(); // what an earlier rollback could not end
         this.#control.begin.run();
         return true;
@@ -228,7 +243,8 @@ export class Writer<Transaction> {
     }
     try {
       this.#control.commit.run();
-      return undefined;
+      this.#isDisplaced = !this.#isInPlace();
+      return this.#isDisplaced ? displaced() : undefined;
     } catch (error) {
       this.#rollback();
       if (batch.length === 1) return asStoreError(error);
@@ -241,6 +257,10 @@ export class Writer<Transaction> {
   #rollback(): void {
     if (this.#connection.inTransaction) this.#control.rollback.run();
   }
+}
+
+function displaced(): IdempotencyError {
+  return unavailable("The database file is not where it was opened.");
 }
 
 function keep<Value>(value: Value): Value {
