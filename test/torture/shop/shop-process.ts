@@ -26,20 +26,16 @@ export interface ShopProcessOptions {
   readonly port?: number;
   /** More of the environment, such as that of interpose.c. */
   readonly env?: NodeJS.ProcessEnv;
-  /** How many file descriptors it may have. @default what this process may */
-  readonly maxFiles?: number;
 }
 
 const main = fileURLToPath(new URL("../../../dist/shop/main.js", import.meta.url));
 
 /** Starts a shop. The promise is rejected with its log when it ends before it is open. */
 export async function startShopProcess(options: ShopProcessOptions): Promise<ShopProcess> {
-  const { databaseFile, port = 0, env = {}, maxFiles } = options;
-  const limit = maxFiles === undefined ? "" : `ulimit -n ${maxFiles} && `;
-  return startServer(["/bin/sh", "-c", `${limit}exec "$0" "$1"`, process.execPath, main], {
-    PORT: String(port),
-    DATABASE_URL: `file:${databaseFile}`,
-    ...env,
+  return startServer([process.execPath, main], {
+    PORT: String(options.port ?? 0),
+    DATABASE_URL: `file:${options.databaseFile}`,
+    ...options.env,
   });
 }
 
