@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
@@ -46,11 +46,26 @@ export interface EntriesOptions {
 /** The time at which every test's clock stands. */
 export const noon = Date.parse("2026-01-15T12:00:00.000Z");
 
+let made: Promise<Buffer> | undefined;
+
+/** A database file with the tables and nothing in them; made once, since drizzle-kit takes its time. */
+function emptyFile(): Promise<Buffer> {
+  made ??= makeEmptyFile();
+  return made;
+}
+
+async function makeEmptyFile(): Promise<Buffer> {
+  using folder = temporaryFolder();
+  const file = join(folder.path, "empty.db");
+  await createTables(file, tables);
+  return readFileSync(file);
+}
+
 /** A database with one table of entries and the table of records, and a store on it. */
 export async function openEntries({ database = {}, store = {} }: EntriesOptions = {}): Promise<Entries> {
   const folder = temporaryFolder();
   const file = join(folder.path, "entries.db");
-  await createTables(file, tables);
+  writeFileSync(file, await emptyFile());
   const opened = openDatabase(file, { schema: tables, ...database });
   const clock = { now: noon };
 
