@@ -125,5 +125,5 @@ describe("a new user's server", () => {
       server.kill();
       await once(server, "exit");
     }
-  });
+  }, 120_000);
 });
