@@ -151,12 +151,12 @@ export class Writer<Transaction> {
     for (let pauseMs = 1; this.#queue.length > 0; pauseMs = Math.min(pauseMs * 2, 32)) {
       try {
         this.checkPlace();
-        this.#rollback(); // what an earlier rollback could not end
+        this.#rollback(); // what could not be rolled back before
         this.#control.begin.run();
         return true;
       } catch (error) {
         if (isBusy(error)) this.#refuseOverdue(error);
-        else this.#refuse(this.#queue.length, asStoreError(error));
+        else this.#refuse(this.#queue.length, asUnavailable(error));
       }
       await sleep(pauseMs * (0.5 + Math.random()));
     }
@@ -255,8 +255,19 @@ export class Writer<Transaction> {
   }
 
   #rollback(): void {
-    if (this.#connection.inTransaction) this.#control.rollback.run();
+    if (!this.#connection.inTransaction) return;
+    try {
+      this.#control.rollback.run();
+    } catch {
+      // The transaction stays open and takes no further call; the next batch tries again before it begins.
+    }
   }
+}
+
+function asUnavailable(error: unknown): IdempotencyError {
+  return error instanceof IdempotencyError
+    ? error
+    : unavailable("The database can't be used right now.", error);
 }
 
 function displaced(): IdempotencyError {

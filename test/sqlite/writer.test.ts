@@ -43,8 +43,13 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
+/** A batch ends by what a test does to it, not by how slow the machine is. */
 function open(options: Partial<DatabaseOptions<Tables>> = {}): Database<Tables> {
-  const database = openDatabase(join(directory, "entries.db"), { schema: tables, ...options });
+  const database = openDatabase(join(directory, "entries.db"), {
+    schema: tables,
+    maxBatchMs: 60_000,
+    ...options,
+  });
   opened.push(database);
   return database;
 }
