@@ -8,7 +8,8 @@ import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-// A server that dies without a word, and another on the same file after it.
+// A row of the table of cases in PROTOCOL.md, over HTTP: a server that dies without a word, and another on the
+// same file after it.
 
 let directory: string;
 let server: CreditServer | undefined;
@@ -29,7 +30,7 @@ interface CreditServer {
 }
 
 async function startServer(): Promise<CreditServer> {
-  const script = fileURLToPath(new URL("credit-server.mjs", import.meta.url));
+  const script = fileURLToPath(new URL("../credit-server.mjs", import.meta.url));
   const child: ChildProcessByStdio<null, Readable, null> = spawn(
     process.execPath,
     [script, join(directory, "credits.db")],
