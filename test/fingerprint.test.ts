@@ -418,7 +418,7 @@ describe("through a schema", () => {
           expect(await calls.send(byLiteral(other))).toBe("IDEMPOTENCY_KEY_PARAMETER_MISMATCH");
         }
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 

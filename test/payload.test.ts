@@ -104,10 +104,11 @@ describe("a stored result", () => {
   it("is plain JSON in the database when it is plain JSON, for people to read", () => {
     const codec = createPayloadCodec({ types: { Money: money } });
     fc.assert(
-      fc.property(fc.jsonValue({ stringUnit: "binary" }), (result) => {
+      fc.property(fc.json({ stringUnit: "binary" }), (json) => {
+        const result = JSON.parse(json);
         const payload = codec.encode(result);
         expect(payload).toEqual({ format: "json", payload: JSON.stringify(result) });
-        expect(codec.decode(payload)).toStrictEqual(result);
+        deepStrictEqual(codec.decode(payload), result);
       }),
     );
   });
