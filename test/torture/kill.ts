@@ -6,12 +6,37 @@ import type { Answer, Finding } from "./checks.ts";
 import { canInterpose, interposed } from "./interpose/interpose.ts";
 import { type Random, seeded } from "./random.ts";
 import { examineShop } from "./shop/books.ts";
-import { type Call, randomCall, retryUntilAnswered } from "./shop/client.ts";
-import { EndedEarly, type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
+import { type Call, type ClientOptions, randomCall, retryUntilAnswered } from "./shop/client.ts";
+import {
+  EndedEarly,
+  type ShopProcess,
+  type ShopProcessOptions,
+  startShopProcess,
+} from "./shop/shop-process.ts";
+
+/** What is killed: the shop, or what it is compared with. */
+export interface Target {
+  start(options: ShopProcessOptions): Promise<ShopProcess>;
+  call(number: number, random: Random): Call;
+  examine(databaseFile: string, sent: readonly string[], answers: readonly Answer[]): Finding[];
+  readonly client: Omit<ClientOptions, "url">;
+  /** Whether half of the kills come at chosen changes of the file, and not at any time. */
+  readonly hasChosenMoments: boolean;
+}
+
+export const shopTarget: Target = {
+  start: startShopProcess,
+  call: randomCall,
+  examine: examineShop,
+  client: {},
+  hasChosenMoments: true,
+};
 
 export interface KillOptions {
   readonly kills: number;
   readonly seed: number;
+  /** @default shopTarget */
+  readonly target?: Target;
   /** Requests in flight. @default 32 */
   readonly clients?: number;
   readonly onKill?: () => void;
@@ -26,38 +51,37 @@ export interface KillReport {
   readonly findings: readonly Finding[];
 }
 
-/** Kills the shop under load, again and again, while each client retries its key until it is answered. */
-export async function killUnderLoad({ kills, seed, clients = 32, onKill }: KillOptions): Promise<KillReport> {
+/** Kills a server under load, again and again, while each client retries its key until it is answered. */
+export async function killUnderLoad(options: KillOptions): Promise<KillReport> {
+  const { kills, seed, clients = 32, target = shopTarget, onKill } = options;
   const folder = mkdtempSync(join(tmpdir(), "torture-kill-"));
   const databaseFile = join(folder, "shop.db");
   const random = seeded(seed);
-  const chosenAllowed = canInterpose();
+  const canChoose = target.hasChosenMoments && canInterpose();
+  const load = new Load(target, random);
   let chosen = 0;
-  let port = 0;
-  let load: Load | undefined;
   try {
     for (let kill = 0; kill < kills; kill++) {
-      const isChosen = chosenAllowed && random.percent(50);
+      const isChosen = canChoose && random.percent(50);
       const env = isChosen ? chosenMoment(folder, kill, random) : {};
-      const shop = await startOrDie({ databaseFile, port, env });
-      if (shop) {
-        port = shop.port;
-        load ??= startLoad(clients, `http://localhost:${port}/graphql`, random);
-        await Promise.race([shop.ended, sleep(isChosen ? 2_000 : random.between(20, 500))]);
-        if (shop.signal("SIGKILL")) await shop.ended;
-        else chosen++;
-      } else chosen++;
+      const server = await startOrDie(target, { databaseFile, env });
+      if (server) {
+        load.aimAt(server.url, clients);
+        await Promise.race([server.ended, sleep(isChosen ? 2_000 : random.between(20, 500))]);
+      }
+      if (server?.signal("SIGKILL")) await server.ended;
+      else chosen++;
       onKill?.();
     }
-    const last = await startShopProcess({ databaseFile, port });
-    load ??= startLoad(clients, last.url, random);
+    const last = await target.start({ databaseFile });
+    load.aimAt(last.url, clients);
     const { sent, answers } = await load.finish();
     last.signal("SIGTERM");
     await last.ended;
-    const findings = examineShop(databaseFile, sent, answers);
+    const findings = target.examine(databaseFile, sent, answers);
     return { kills, chosen, keys: sent.length, answers: answers.length, findings };
   } finally {
-    load?.finish();
+    load.abandon();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -72,50 +96,70 @@ function chosenMoment(folder: string, kill: number, random: Random): NodeJS.Proc
 }
 
 /** Undefined when the chosen moment came before the server was open. */
-async function startOrDie(options: Parameters<typeof startShopProcess>[0]): Promise<ShopProcess | undefined> {
+async function startOrDie(target: Target, options: ShopProcessOptions): Promise<ShopProcess | undefined> {
   try {
-    return await startShopProcess(options);
+    return await target.start(options);
   } catch (error) {
     if (error instanceof EndedEarly && error.ended.signal === "SIGKILL") return undefined;
     throw error;
   }
 }
 
-interface Load {
-  /** Sends nothing new, and is fulfilled when every key has been answered or given up. */
-  finish(): Promise<{ sent: string[]; answers: Answer[] }>;
-}
-
 /** So many clients at once, each of which sends one call after the other until it is answered. */
-export function startLoad(clients: number, url: string, random: Random): Load {
-  const sent: string[] = [];
-  const answered: Call[] = [];
-  const answers: Answer[] = [];
-  let isOver = false;
+export class Load {
+  readonly #target: Target;
+  readonly #random: Random;
+  readonly #sent: string[] = [];
+  readonly #answered: Call[] = [];
+  readonly #answers: Answer[] = [];
+  #url = "";
+  #isOver = false;
+  readonly #abandoned = new AbortController();
+  #clients: Promise<unknown> | undefined;
 
-  async function callAndRetry(): Promise<void> {
-    while (!isOver) {
+  constructor(target: Target, random: Random) {
+    this.#target = target;
+    this.#random = random;
+  }
+
+  /** Where the server is from now on. The first time, the clients begin. */
+  aimAt(url: string, clients: number): void {
+    this.#url = url;
+    this.#clients ??= Promise.all(Array.from({ length: clients }, () => this.#callAndRetry()));
+  }
+
+  /** Sends nothing new, and is fulfilled when every key has been answered or given up. */
+  async finish(): Promise<{ sent: readonly string[]; answers: readonly Answer[] }> {
+    this.#isOver = true;
+    await this.#clients;
+    return { sent: this.#sent, answers: this.#answers };
+  }
+
+  /** Gives up whatever has not been answered. */
+  abandon(): void {
+    this.#isOver = true;
+    this.#abandoned.abort();
+  }
+
+  async #callAndRetry(): Promise<void> {
+    while (!this.#isOver) {
       // Some clients ask again for what they have been told already, long after.
-      const call = answered.length > 0 && random.percent(20) ? random.pick(answered) : next();
-      const answer = await retryUntilAnswered(call, { url: () => url });
+      const asksAgain = this.#answered.length > 0 && this.#random.percent(20);
+      const call = asksAgain ? this.#random.pick(this.#answered) : this.#next();
+      const answer = await retryUntilAnswered(call, {
+        ...this.#target.client,
+        url: () => this.#url,
+        signal: this.#abandoned.signal,
+      });
       if (!answer) continue;
-      answers.push(answer);
-      answered.push(call);
+      this.#answers.push(answer);
+      this.#answered.push(call);
     }
   }
 
-  function next(): Call {
-    const call = randomCall(sent.length + 1, random);
-    sent.push(call.key);
+  #next(): Call {
+    const call = this.#target.call(this.#sent.length + 1, this.#random);
+    this.#sent.push(call.key);
     return call;
   }
-
-  const all = Promise.all(Array.from({ length: clients }, callAndRetry));
-  return {
-    async finish() {
-      isOver = true;
-      await all;
-      return { sent, answers };
-    },
-  };
 }

@@ -49,7 +49,7 @@ async function expectRecovery(
   { sent, answers }: { sent: Call[]; answers: Answer[] },
 ): Promise<void> {
   for (const call of sent) {
-    const answer = await retryUntilAnswered(call, { url: () => shop.url, patienceMs: 10_000 });
+    const answer = await retryUntilAnswered(call, { url: () => shop.url });
     if (answer) answers.push(answer);
   }
   await end(shop);

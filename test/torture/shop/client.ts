@@ -14,10 +14,15 @@ export interface ClientOptions {
   /** Where the server is now; it may have moved since the last try. */
   readonly url: () => string;
   readonly token?: string;
-  /** How long a key is retried before it counts as stuck, in milliseconds. @default 60_000 */
+  /**
+   * How long a server that is up may refuse a key, or say nothing, before the key counts as stuck, in
+   * milliseconds. @default 60_000
+   */
   readonly patienceMs?: number;
-  /** Gets every answer with its HTTP status, also those that make the client try again. */
-  readonly onResponse?: (status: number, body: Body) => void;
+  /** Ends all tries. */
+  readonly signal?: AbortSignal;
+  /** Sends the key as a header too, for servers that look for it there. @default false */
+  readonly sendsHeader?: boolean;
 }
 
 export interface Body {
@@ -33,7 +38,7 @@ export const product = "01990000-0000-7000-8000-000000000105";
 const accounts = ["01990000-0000-7000-8000-000000000011", "01990000-0000-7000-8000-000000000012"] as const;
 
 /** Its note is its key, so that the row itself tells whose effect it is. */
-export function order(key: string, quantity: number): Call {
+export function order(key: string, quantity: number, productId = product): Call {
   return {
     key,
     field: "createOrder",
@@ -41,7 +46,7 @@ export function order(key: string, quantity: number): Call {
     query: `mutation ($input: CreateOrderInput!, $key: ID!) {
       createOrder(input: $input, idempotencyKey: $key) { id quantity note total { amount } createdAt }
     }`,
-    variables: { key, input: { productId: product, quantity, note: key } },
+    variables: { key, input: { productId, quantity, note: key } },
   };
 }
 
@@ -65,21 +70,27 @@ export function randomCall(number: number, random: Random): Call {
 /** Sends a call until it is answered, whatever becomes of the server. Undefined: it never was. */
 export async function retryUntilAnswered(
   call: Call,
-  { url, token = "alice-token", patienceMs = 60_000, onResponse }: ClientOptions,
+  { url, token = "alice-token", patienceMs = 60_000, signal, sendsHeader = false }: ClientOptions,
 ): Promise<Answer | undefined> {
-  const until = performance.now() + patienceMs;
-  while (performance.now() < until) {
+  for (let refusedMs = 0; refusedMs < patienceMs && !signal?.aborted; ) {
+    const began = performance.now();
     try {
-      const { status, body } = await send(call, url(), token);
-      onResponse?.(status, body);
+      const { body } = await send(call, url(), token, sendsHeader ? { "idempotency-key": call.key } : {});
       const result = body.data?.[call.field];
       if (result) return { key: call.key, result: JSON.stringify(result) };
-    } catch {
+      await pause();
+      refusedMs += performance.now() - began;
+    } catch (error) {
       // No answer, or half of one: whether the call took effect is for the retry to find out.
+      if (error instanceof Error && error.name === "TimeoutError") refusedMs += performance.now() - began;
+      await pause();
     }
-    await sleep(20 + Math.random() * 30);
   }
   return undefined;
+}
+
+function pause(): Promise<void> {
+  return sleep(20 + Math.random() * 30);
 }
 
 export async function send(

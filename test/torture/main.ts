@@ -1,0 +1,158 @@
+// The long run: npm run torture -- --kills 500 --images 10000 --seed 1 --only power-loss,kill
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { SingleBar } from "cli-progress";
+import type { Finding } from "./checks.ts";
+import { canInterpose } from "./interpose/interpose.ts";
+import { killUnderLoad } from "./kill.ts";
+import { compareWithModel } from "./model.ts";
+import { type Peer, peers, peersMissing, peerTarget, startRedis } from "./peers/peers.ts";
+import { crashPoints } from "./power-loss/crash-points.ts";
+import { powerLoss } from "./power-loss/power-loss.ts";
+import { sameKeysEverywhere } from "./processes.ts";
+
+interface Attack {
+  /** How many ticks its progress has. */
+  readonly size: number;
+  /** Findings are expected of peers, and counted; of ours, they fail the run. */
+  readonly isComparison?: boolean;
+  readonly missing?: string | undefined;
+  run(tick: () => void): Promise<Outcome>;
+}
+
+/** Findings, and whatever figures an attack has beside them. */
+interface Outcome {
+  readonly findings: readonly Finding[];
+}
+
+const usage = `npm run torture -- [options]
+  --seed N       of all chance; the same seed is the same attack (default: now)
+  --images N     power cuts to examine (default 10000)
+  --crashes N    kills at chosen changes and locks of SQLite's (default 300)
+  --kills N      kills of the shop under load (default 500)
+  --keys N       keys sent to four servers at once (default 2000)
+  --histories N  random histories to compare with the model (default 2000)
+  --only NAMES   only these, with commas: power-loss, crash-points, kill, processes, model,
+                 and to compare with: plain, express-idempotency, node-idempotency`;
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: String(Date.now() % 2 ** 31) },
+    images: { type: "string", default: "10000" },
+    crashes: { type: "string", default: "300" },
+    kills: { type: "string", default: "500" },
+    keys: { type: "string", default: "2000" },
+    histories: { type: "string", default: "2000" },
+    only: { type: "string" },
+    help: { type: "boolean", default: false },
+  },
+});
+
+if (values.help) console.log(usage);
+else await torture();
+
+async function torture(): Promise<void> {
+  const attacks = allAttacks();
+  const names = values.only?.split(",") ?? [...attacks.keys()];
+  let failures = 0;
+  console.log(`Seed ${count("seed")}, Node ${process.version}`);
+  for (const name of names) {
+    const attack = attacks.get(name);
+    if (!attack) throw new Error(`--only knows ${[...attacks.keys()].join(", ")}, but was given "${name}".`);
+    if (!(await attackWith(name, attack))) failures++;
+  }
+  if (failures > 0) process.exitCode = 1;
+}
+
+function count(name: "seed" | "images" | "crashes" | "kills" | "keys" | "histories"): number {
+  const given = Number(values[name]);
+  if (Number.isSafeInteger(given) && given >= 0) return given;
+  throw new Error(`--${name} must be a whole number, but it is "${values[name]}".`);
+}
+
+function allAttacks(): Map<string, Attack> {
+  const seed = count("seed");
+  const missing = canInterpose() ? undefined : "it requires Linux and gcc";
+  const images = count("images");
+  const crashes = count("crashes");
+  const kills = count("kills");
+  const histories = count("histories");
+  const attacks: [string, Attack][] = [
+    ["power-loss", { size: images, missing, run: (onImage) => powerLoss({ images, seed, onImage }) }],
+    ["crash-points", { size: crashes, missing, run: (onCrash) => crashPoints({ crashes, seed, onCrash }) }],
+    ["kill", { size: kills, run: (onKill) => killUnderLoad({ kills, seed, onKill }) }],
+    ["processes", { size: 1, run: () => inTemporaryFile(seed, count("keys")) }],
+    ["model", { size: histories, run: (onHistory) => lastHistories({ histories, seed, onHistory }) }],
+  ];
+  for (const peer of peers) {
+    attacks.push([
+      peer,
+      {
+        size: kills,
+        isComparison: true,
+        missing: peersMissing(),
+        run: (onKill) => killPeer(peer, kills, seed, onKill),
+      },
+    ]);
+  }
+  return new Map(attacks);
+}
+
+async function inTemporaryFile(seed: number, keys: number) {
+  const folder = mkdtempSync(join(tmpdir(), "torture-processes-"));
+  try {
+    return {
+      keys,
+      ...(await sameKeysEverywhere({ databaseFile: join(folder, "shop.db"), servers: 4, keys, seed })),
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function lastHistories(options: Parameters<typeof compareWithModel>[0]) {
+  try {
+    await compareWithModel(options);
+    return { histories: options.histories, findings: [] };
+  } catch (error) {
+    return { histories: options.histories, findings: [{ check: "model", detail: String(error) }] };
+  }
+}
+
+async function killPeer(peer: Peer, kills: number, seed: number, onKill: () => void): Promise<Outcome> {
+  const redis = await startRedis();
+  if (!redis) throw new Error("The peers require Redis: apt-get install redis-server.");
+  try {
+    return { ...(await killUnderLoad({ kills, seed, target: peerTarget(peer, redis.url), onKill })) };
+  } finally {
+    redis.stop();
+  }
+}
+
+/** False when it found something that must not be. */
+async function attackWith(name: string, attack: Attack): Promise<boolean> {
+  if (attack.missing) {
+    console.log(`${name}: left out, since ${attack.missing}`);
+    return true;
+  }
+  const format = `${name} {bar} {value}/{total}, {duration_formatted} of about {eta_formatted} more`;
+  const bar = new SingleBar({ format, noTTYOutput: true, notTTYSchedule: 60_000 });
+  bar.start(attack.size, 0);
+  const began = performance.now();
+  const { findings, ...figures } = await attack.run(() => bar.increment());
+  bar.update(attack.size);
+  bar.stop();
+  const seconds = Math.round((performance.now() - began) / 1_000);
+  console.log(`${name}: ${JSON.stringify({ ...figures, findings: countByCheck(findings), seconds })}`);
+  if (attack.isComparison) return true;
+  for (const { check, detail } of findings.slice(0, 20)) console.log(`  ${check}: ${detail}`);
+  return findings.length === 0;
+}
+
+function countByCheck(findings: readonly Finding[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { check } of findings) counts[check] = (counts[check] ?? 0) + 1;
+  return counts;
+}

@@ -1,0 +1,77 @@
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import Sqlite from "better-sqlite3";
+import {
+  type Answer,
+  differingReplays,
+  duplicates,
+  type Finding,
+  lostAcknowledgements,
+  stuckKeys,
+} from "../checks.ts";
+import type { Target } from "../kill.ts";
+import { order } from "../shop/client.ts";
+import { startServer } from "../shop/shop-process.ts";
+
+/** What the shop is compared with: a resolver without any protection, and two peers of this package. */
+export const peers = ["plain", "express-idempotency", "node-idempotency"] as const;
+export type Peer = (typeof peers)[number];
+
+const server = fileURLToPath(new URL("server.js", import.meta.url));
+const benchModules = fileURLToPath(new URL("../../../bench/node_modules", import.meta.url));
+
+/** Why peers can't run here, if so. */
+export function peersMissing(): string | undefined {
+  return existsSync(benchModules) ? undefined : "the peers are not installed: npm ci --prefix bench";
+}
+
+export function peerTarget(name: Peer, redisUrl: string): Target {
+  return {
+    start: ({ databaseFile }) => startServer([process.execPath, server, name, databaseFile, redisUrl], {}),
+    call: (number, random) => order(`order-${number}`, random.between(1, 9)),
+    examine: examineOrders,
+    // A peer can keep a key locked for hours after a crash, so clients give up soon.
+    client: { sendsHeader: true, patienceMs: 5_000 },
+    hasChosenMoments: false,
+  };
+}
+
+function examineOrders(file: string, sent: readonly string[], answers: readonly Answer[]): Finding[] {
+  const connection = new Sqlite(file, { readonly: true });
+  // `as`: the query says so
+  const orders = connection.prepare("SELECT note AS key FROM orders").all() as { key: string }[];
+  connection.close();
+  return [
+    ...duplicates(orders),
+    ...lostAcknowledgements(answers, orders),
+    ...differingReplays(answers),
+    ...stuckKeys(sent, answers),
+  ];
+}
+
+/** A Redis for the peers that keep their keys in one. It is never killed, so they lose nothing by it. */
+export async function startRedis(): Promise<{ url: string; stop(): void } | undefined> {
+  const port = await freePort();
+  const redis = spawn("redis-server", ["--port", String(port), "--save", "", "--appendonly", "no"], {
+    stdio: "ignore",
+  });
+  const isMissing = await new Promise<boolean>((resolve) => {
+    redis.once("error", () => resolve(true));
+    redis.once("spawn", () => resolve(false));
+  });
+  if (isMissing) return undefined;
+  await sleep(500);
+  return { url: `redis://127.0.0.1:${port}`, stop: () => void redis.kill() };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const probe = createServer().listen(0, "127.0.0.1", () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}
