@@ -19,34 +19,46 @@ async function fill({ file, count, keys, customers, expired = false }) {
   connection.pragma("journal_mode = OFF");
   connection.pragma("synchronous = OFF");
   connection.pragma("cache_size = -3000000");
-  const columns = Object.keys(template);
-  const insert = connection.prepare(
-    `INSERT INTO idempotency_records (${columns.join(", ")}) VALUES (${columns.map((name) => `@${name}`).join(", ")})`,
-  );
+  // Both grow in the order of time, so they come out the same when they are built at the end, and faster.
+  const indexes = connection
+    .prepare(
+      "SELECT name, sql FROM sqlite_schema WHERE tbl_name = 'idempotency_records' AND type = 'index' AND sql <> ''",
+    )
+    .all();
   const bytesBefore = bytesOf(connection);
   const started = performance.now();
-  // Live records are up to 20 of their 24 hours old, so none runs out while it is measured.
-  const end = Date.now() - (expired ? 30 * hourMs : 0);
   connection.exec("BEGIN");
-  for (let index = 0; index < count; index++) {
-    const createdAt = Math.floor(end - 20 * hourMs * (1 - index / count));
-    const orderId = v7({ msecs: createdAt });
-    insert.run({
-      ...template,
-      scope: customer(Math.floor(Math.random() * customers)),
-      key: keys === "v7" ? v7({ msecs: createdAt }) : v4(),
-      payload: template.payload.replace(template.resource_id, orderId),
-      resource_id: orderId,
-      created_at: createdAt,
-      expires_at: createdAt + 24 * hourMs,
-    });
-  }
+  for (const { name } of indexes) connection.exec(`DROP INDEX ${name}`);
+  insertRecords(connection, template, { count, keys, customers, expired });
+  for (const { sql } of indexes) connection.exec(sql);
   connection.exec("COMMIT");
   const seconds = (performance.now() - started) / 1000;
   const bytesPerRecord = (bytesOf(connection) - bytesBefore) / count;
   connection.pragma("journal_mode = WAL");
   connection.close();
   return { seconds, bytesPerRecord };
+}
+
+function insertRecords(connection, template, { count, keys, customers, expired }) {
+  const columns = Object.keys(template);
+  const insert = connection.prepare(
+    `INSERT INTO idempotency_records (${columns.join(", ")}) VALUES (${columns.map((name) => `@${name}`).join(", ")})`,
+  );
+  const record = { ...template };
+  const [payloadBefore, payloadAfter] = template.payload.split(template.resource_id);
+  // Live records are up to 20 of their 24 hours old, so none runs out while it is measured.
+  const end = Date.now() - (expired ? 30 * hourMs : 0);
+  for (let index = 0; index < count; index++) {
+    const createdAt = Math.floor(end - 20 * hourMs * (1 - index / count));
+    const orderId = v7({ msecs: createdAt, random: randomBytes() });
+    record.scope = customer(Math.floor(Math.random() * customers));
+    record.key = keys === "v7" ? v7({ msecs: createdAt, random: randomBytes() }) : v4();
+    record.payload = payloadBefore + orderId + payloadAfter;
+    record.resource_id = orderId;
+    record.created_at = createdAt;
+    record.expires_at = createdAt + 24 * hourMs;
+    insert.run(record);
+  }
 }
 
 /** A record that the package itself has written; it is taken out again. */
@@ -62,6 +74,19 @@ async function realRecord(file) {
   reading.close();
   await database.close();
   return record;
+}
+
+const pool = new Uint8Array(16 * 4096);
+let used = pool.length;
+
+/** Random bytes of an UUID, out of a pool, since asking for them one by one takes longer than the insert. */
+function randomBytes() {
+  if (used === pool.length) {
+    crypto.getRandomValues(pool);
+    used = 0;
+  }
+  used += 16;
+  return pool.subarray(used - 16, used);
 }
 
 function customer(number) {

@@ -7,18 +7,29 @@ import { createDatabaseFile, input, operation } from "./work.js";
 /** The customers whose records lie mixed in the table, as in a shop that is used. */
 const customers = 10_000;
 
+const kindsOfKeys = ["v7", "v4"];
+
+/**
+ * Makes a file for each kind of keys and each number of records.
+ *
+ * @param {{ sizes: number[], folder: string, log: (line: string) => void }} plan
+ */
+export async function fillGrowth({ sizes, folder, log }) {
+  const files = await Promise.all(kindsOfKeys.map((keys) => fillFiles({ keys, sizes, folder, log })));
+  return Object.fromEntries(kindsOfKeys.map((keys, index) => [keys, files[index]]));
+}
+
 /**
  * First calls and replays, in process, on files that hold different numbers of records. The files of one kind
- * of keys are measured side by side, call by call in turn; so sizes compare, whatever the machine does.
+ * of keys are measured side by side, in turn, so that sizes compare, whatever the machine does.
  *
- * @param {{ sizes: number[], rounds: number, calls: number, folder: string, log: (line: string) => void }} plan
+ * @param {Awaited<ReturnType<typeof fillGrowth>>} files
+ * @param {{ rounds: number, calls: number, log: (line: string) => void }} plan
  */
-export async function measureGrowth({ sizes, rounds, calls, folder, log }) {
-  const kindsOfKeys = ["v7", "v4"];
-  const files = await Promise.all(kindsOfKeys.map((keys) => fillFiles({ keys, sizes, folder, log })));
+export async function measureGrowth(files, { rounds, calls, log }) {
   const results = [];
-  for (const [index, keys] of kindsOfKeys.entries()) {
-    results.push(...(await measureFiles({ keys, files: files[index], rounds, calls, log })));
+  for (const keys of kindsOfKeys) {
+    results.push(...(await measureFiles({ keys, files: files[keys], rounds, calls, log })));
   }
   return results;
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { drawCharts } from "./charts.js";
-import { measureGrowth, measureMemory, measurePurge } from "./growth.js";
+import { fillGrowth, measureGrowth, measureMemory, measurePurge } from "./growth.js";
 import { describeMachine } from "./machine.js";
 import { measureSideBySide } from "./measure.js";
 import { measureOverhead } from "./overhead.js";
@@ -15,8 +15,8 @@ import { mainTrials, peerTrials } from "./trials.js";
 
 const efforts = {
   full: {
-    main: { connections: [1, 16, 64, 256], rounds: 5, seconds: 2, warmUpSeconds: 2, replayPool: 10_000 },
-    peers: { connections: [1, 16, 64, 256], rounds: 3, seconds: 2, warmUpSeconds: 2, replayPool: 0 },
+    main: { connections: [1, 16, 64, 256], rounds: 5, seconds: 1.5, warmUpSeconds: 2, replayPool: 10_000 },
+    peers: { connections: [1, 16, 64, 256], rounds: 3, seconds: 1.5, warmUpSeconds: 1, replayPool: 0 },
     growth: { sizes: [1_000, 1_000_000, 10_000_000], rounds: 7, calls: 4_000 },
     purge: { expired: 1_000_000, quietSeconds: 8, limitSeconds: 150 },
     memory: { early: 10_000, late: 1_000_000 },
@@ -71,25 +71,38 @@ async function main() {
 }
 
 function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      quick: { type: "boolean", default: false },
-      only: { type: "string", multiple: true, default: [] },
-      out: { type: "string" },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const { values } = parsedArguments();
   if (values.help) {
     console.log(usage);
     process.exit();
   }
   for (const name of values.only) {
     if (parts.includes(name) || trialNames.includes(name)) continue;
-    throw new Error(`--only must name a part or a trial, but it is "${name}".\n${usage}`);
+    refuse(`--only must name a part or a trial, but it is "${name}".`);
   }
   const isFull = !values.quick && values.only.length === 0;
   const folder = isFull ? "results" : "results-partial";
   return { ...values, out: values.out ?? fileURLToPath(new URL(folder, import.meta.url)) };
+}
+
+function parsedArguments() {
+  try {
+    return parseArgs({
+      options: {
+        quick: { type: "boolean", default: false },
+        only: { type: "string", multiple: true, default: [] },
+        out: { type: "string" },
+        help: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+function refuse(message) {
+  console.error(`${message}\n\n${usage}`);
+  process.exit(1);
 }
 
 /** Part by part; each leaves what it found in `results`. */
@@ -102,42 +115,41 @@ async function measure(results, { effort, only, folder }) {
   if (peers.length > 0) results.peers = await measurePeers(results, peers, { ...effort.peers, folder });
   if (isWanted("overhead")) results.overhead = await measureOverhead({ ...effort.overhead, folder, log });
   if (isWanted("purge")) results.purge = await measurePurge({ ...effort.purge, folder, log });
-  if (isWanted("growth")) results.growth = await measureGrowth({ ...effort.growth, folder, log });
-  if (isWanted("memory")) results.memory = await measureMemory({ ...effort.memory, folder, log });
+  // Neither the filling of files nor the memory of a process is measured by the clock: they share the cores.
+  const [files, memory] = await Promise.all([
+    isWanted("growth") && fillGrowth({ ...effort.growth, folder, log }),
+    isWanted("memory") && measureMemory({ ...effort.memory, folder, log }),
+  ]);
+  if (files) results.growth = await measureGrowth(files, { ...effort.growth, log });
+  if (memory) results.memory = memory;
 }
 
+/** What a peer needs may be missing here, or a peer may not start: then it is left out, and the results say why. */
 async function measurePeers(results, trials, plan) {
-  const needed = new Set(trials.map(({ needs }) => needs));
-  const services = {
-    redis: needed.has("redis") && (await start(() => startRedis())),
-    postgres: needed.has("postgres") && (await start(() => startPostgres(plan.folder))),
+  const starters = { redis: startRedis, postgres: () => startPostgres(plan.folder) };
+  const services = {};
+  const failures = {};
+  const leaveOut = (trial, reason) => {
+    results.leftOut.push({ trial: trial.name, title: trial.title, reason });
+    log(`${trial.title} is left out: ${reason}`);
   };
-  const missing = { redis: "redis-server is not installed", postgres: "PostgreSQL did not start" };
-  const present = [];
-  for (const trial of trials) {
-    if (!trial.needs || services[trial.needs]) present.push(trial);
-    else {
-      results.leftOut.push({ trial: trial.name, reason: missing[trial.needs] });
-      log(`${trial.title} is left out: ${missing[trial.needs]}.`);
+  try {
+    for (const name of new Set(trials.map(({ needs }) => needs).filter(Boolean))) {
+      try {
+        services[name] = await starters[name]();
+      } catch (error) {
+        failures[name] = error.message;
+      }
     }
-  }
-  results.services = Object.fromEntries(
-    Object.entries(services).map(([name, service]) => [name, service ? service.settings : null]),
-  );
-  const settings = { redisUrl: services.redis?.url, postgresUrl: services.postgres?.url };
-  try {
-    return await measureSideBySide(present, { ...plan, settings, log });
+    for (const trial of trials) if (trial.needs in failures) leaveOut(trial, failures[trial.needs]);
+    results.services = Object.fromEntries(
+      Object.entries(services).map(([name, service]) => [name, service.settings]),
+    );
+    const settings = { redisUrl: services.redis?.url, postgresUrl: services.postgres?.url };
+    const present = trials.filter(({ needs }) => !(needs in failures));
+    return await measureSideBySide(present, { ...plan, settings, leaveOut, log });
   } finally {
-    for (const service of Object.values(services)) if (service) await service.stop();
-  }
-}
-
-async function start(startService) {
-  try {
-    return await startService();
-  } catch (error) {
-    log(error.message);
-    return undefined;
+    for (const service of Object.values(services)) await service.stop();
   }
 }
 

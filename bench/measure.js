@@ -14,6 +14,8 @@ import { createDatabaseFile, input, operation } from "./work.js";
  * @property {number} replayPool how many results are stored for replays
  * @property {string} folder for database files
  * @property {Record<string, unknown>} [settings] what servers need besides their file
+ * @property {(trial: import("./trials.js").Trial, reason: string) => void} [leaveOut] is told of a server that does
+ *   not start; without it, that ends the run
  * @property {(line: string) => void} log
  */
 
@@ -24,12 +26,17 @@ export async function measureSideBySide(trials, plan) {
   const results = [];
   try {
     for (const trial of trials) {
-      running.push({ trial, server: await startServer(trial, plan) });
+      try {
+        running.push({ trial, server: await startServer(trial, plan) });
+      } catch (error) {
+        if (!plan.leaveOut) throw error;
+        plan.leaveOut(trial, error.message);
+      }
     }
     for (const { trial, server } of running) if (trial.protects) await checkReplay(trial, server);
     for (const { trial, server } of running) await warmUp(trial, server, generator, plan);
     for (const connectionCount of plan.connections) {
-      const samples = new Map(trials.map(({ name }) => [name, []]));
+      const samples = new Map(running.map(({ trial }) => [trial.name, []]));
       for (let round = 1; round <= plan.rounds; round++) {
         for (const { trial, server } of running) {
           const sample = await measureOnce(trial, server, generator, connectionCount, plan.seconds);
@@ -86,7 +93,7 @@ async function measureOnce(trial, server, generator, connections, seconds) {
     ...load,
     ...meters,
     cpuMsPerRequest: (meters.cpuSeconds * 1000) / load.requests,
-    callsPerCommit: meters.commits > 0 ? meters.executed / meters.commits : null,
+    callsPerCommit: meters.executed > 0 && meters.commits > 0 ? meters.executed / meters.commits : null,
   };
 }
 

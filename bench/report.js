@@ -22,14 +22,12 @@ export function report(results) {
 
 function machineLines({ machine, services, quick, minutes }) {
   const { cpu, cores, memoryGiB, system, fileSystem, fsyncMs, node, sqlite, packages, date } = machine;
-  const running = Object.entries(services ?? {})
-    .filter(([, settings]) => settings)
-    .map(
-      ([name, settings]) =>
-        `${name} (${Object.entries(settings)
-          .map(([key, value]) => `${key} ${JSON.stringify(value)}`)
-          .join(", ")})`,
-    );
+  const running = Object.entries(services ?? {}).map(
+    ([name, settings]) =>
+      `${name} (${Object.entries(settings)
+        .map(([key, value]) => `${key} ${JSON.stringify(value)}`)
+        .join(", ")})`,
+  );
   return [
     `${date}, ${cores} cores of ${cpu}, ${memoryGiB} GiB, ${system}, ${fileSystem}, a commit waits ${fsyncMs.toFixed(2)} ms for the disk; Node ${node}, SQLite ${sqlite}${running.length > 0 ? `; ${running.join("; ")}` : ""}. ${minutes.toFixed(0)} minutes${quick ? ", a quick run: figures are rough" : ""}.`,
     Object.entries(packages)
@@ -115,7 +113,7 @@ function perSecond(sample) {
 }
 
 function leftOut({ leftOut: trials }) {
-  return trials.map(({ trial, reason }) => `${trial} was left out: ${reason}.`);
+  return trials.map(({ title, reason }) => `${title} was left out: ${reason}`);
 }
 
 function growth(results) {

