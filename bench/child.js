@@ -13,7 +13,9 @@ export async function startChild(script, parameters, { execArgv = [], env = {} }
   let next = 0;
   const waiting = new Map();
   const exited = once(child, "exit").then(([code, signal]) => {
-    const error = new Error(`${script} ${JSON.stringify(parameters)} ended with ${signal ?? code}.`);
+    const error = new Error(
+      `${script} for ${parameters.server ?? "the bench"} ended with ${signal ?? code}.`,
+    );
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
     return error;

@@ -1,6 +1,7 @@
 // Runs trials side by side: A B C, A B C, …, so that what else the machine does falls on all of them alike.
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { startChild } from "./child.js";
 import { createDatabaseFile, input, operation } from "./work.js";
@@ -84,6 +85,7 @@ async function warmUp(trial, server, generator, { warmUpSeconds, replayPool }) {
 
 async function measureOnce(trial, server, generator, connections, seconds) {
   const { url } = server.hello;
+  await untilIdle(server);
   await server.ask("startMeters");
   const load = await generator.ask("send", { url, connections, seconds, keys: keysOf(trial) });
   const meters = await server.ask("readMeters");
@@ -95,6 +97,16 @@ async function measureOnce(trial, server, generator, connections, seconds) {
     cpuMsPerRequest: (meters.cpuSeconds * 1000) / load.requests,
     callsPerCommit: meters.executed > 0 && meters.commits > 0 ? meters.executed / meters.commits : null,
   };
+}
+
+/** What was under way when the load before this one ended must not count as this one's work. */
+async function untilIdle(server) {
+  await server.ask("startMeters");
+  for (let before = -1, executed = 0; executed !== before; ) {
+    await sleep(20);
+    before = executed;
+    ({ executed } = await server.ask("readMeters"));
+  }
 }
 
 /** Sends one request twice, so that no peer is measured that was set up not to protect anything. */
