@@ -15,7 +15,7 @@ CREATE TABLE `idempotency_records` (
 	`expires_at` integer NOT NULL,
 	`lease_until` integer,
 	`fencing_token` integer,
-	PRIMARY KEY(`scope`, `field`, `key`)
+	PRIMARY KEY(`key`, `field`, `scope`)
 );
 --> statement-breakpoint
 CREATE INDEX `idempotency_records_resource_id` ON `idempotency_records` (`resource_id`);--> statement-breakpoint

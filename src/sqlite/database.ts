@@ -9,12 +9,13 @@ import { sqliteErrorIn } from "./faults.ts";
 import { migrate } from "./migrate.ts";
 import { StatementCache } from "./statements.ts";
 import { type DrizzleOptions, type Schema, type Transaction, transactionFactory } from "./transaction.ts";
+import { TurnReader } from "./turn-reader.ts";
 import { Writer, type WriterOptions } from "./writer.ts";
 
 export interface DatabaseOptions<Tables extends Schema> extends DrizzleOptions<Tables>, WriterOptions {
   /** The folder of migrations that drizzle-kit generated; they are applied on opening. @default none */
   readonly migrationsFolder?: string;
-  /** Loads extensions or sets pragmas, on each of the two connections, before those that the guarantees need. */
+  /** Loads extensions or sets pragmas, on each of the three connections, before those that the guarantees need. */
   readonly configure?: (connection: Sqlite.Database) => void;
   /**
    * When SQLite waits for the disk (sqlite.org/pragma.html#pragma_synchronous). FULL: an acknowledged commit
@@ -44,6 +45,9 @@ export interface Database<Tables extends Schema> extends AsyncDisposable {
    * Writes without a key: runs `work` in a transaction that shares its commit with others, and is fulfilled
    * with its result once that is durable. When `work` throws, nothing of it is written.
    *
+   * Not from within another transaction, whose `tx` is there to write with: the two would wait for each other
+   * until the deadline, and neither takes effect.
+   *
    * @throws {IdempotencyError} IDEMPOTENCY_STORE_UNAVAILABLE, IDEMPOTENCY_DEADLINE_EXCEEDED
    */
   write<Result>(work: (tx: Transaction<Tables>) => Result | Promise<Result>): Promise<Result>;
@@ -56,7 +60,7 @@ export interface Internals<Tables extends Schema> {
   readonly writer: Writer<Transaction<Tables>>;
   /** Drizzle over the writer's connection, for statements that run inside the writer's transaction. */
   readonly inWriter: BetterSQLite3Database;
-  readonly reader: BetterSQLite3Database;
+  readonly turnReader: TurnReader;
   /** Aborted when the database closes. */
   readonly closing: AbortSignal;
 }
@@ -86,7 +90,8 @@ const knownOptions: readonly (keyof DatabaseOptions<never>)[] = [
 ];
 
 /**
- * Opens an SQLite file in WAL mode, with one read-only connection for queries and one writer.
+ * Opens an SQLite file in WAL mode: one connection that writes, one that reads for queries, and one that looks
+ * keys up.
  *
  * The writer is reached only through transactions that begin and end by themselves, so a write outside of
  * one is impossible. Without a file name the database is a temporary file that close() removes.
@@ -106,6 +111,12 @@ export function openDatabase<Tables extends Schema>(
     for (const connection of connections.toReversed()) connection.close();
     if (temporary) rmSync(temporary, { recursive: true, force: true });
   }
+  function openReading(): Sqlite.Database {
+    const connection = new Sqlite(path, { readonly: true, timeout: 100 });
+    connections.push(connection);
+    prepareConnection(connection, options);
+    return connection;
+  }
   try {
     const writing = new Sqlite(path);
     connections.push(writing);
@@ -113,10 +124,8 @@ export function openDatabase<Tables extends Schema>(
     if (options.migrationsFolder !== undefined) migrate(writing, options.migrationsFolder);
     // From here on, locks of other processes are waited for without blocking the event loop.
     writing.pragma("busy_timeout = 0");
-    const reading = new Sqlite(path, { readonly: true, timeout: 100 });
-    connections.push(reading);
-    prepareConnection(reading, options);
-    return assemble(path, writing, reading, closeFile, options);
+    const [reading, finding] = [openReading(), openReading()];
+    return assemble(path, { writing, reading, finding }, closeFile, options);
   } catch (cause) {
     closeFile();
     throw new Error(`The database file ${path} can't be used: ${reasonOf(cause)}`, { cause });
@@ -131,6 +140,9 @@ function check<Tables extends Schema>(file: string | undefined, options: Databas
     throw new TypeError(
       `openDatabase() requires a file's path, or undefined, but received ${inspect(file)}.`,
     );
+  }
+  if (file?.startsWith("file:")) {
+    throw new TypeError(`openDatabase() requires a file's path, but received the URL ${inspect(file)}.`);
   }
   if (file === "" || file === ":memory:") {
     throw new TypeError(
@@ -177,8 +189,7 @@ function expectPragma(connection: Sqlite.Database, name: string, expected: unkno
 
 function assemble<Tables extends Schema>(
   file: string,
-  writing: Sqlite.Database,
-  reading: Sqlite.Database,
+  { writing, reading, finding }: Record<"writing" | "reading" | "finding", Sqlite.Database>,
   closeFile: () => void,
   options: DatabaseOptions<Tables>,
 ): Database<Tables> {
@@ -187,7 +198,6 @@ function assemble<Tables extends Schema>(
   const writeStatements = new StatementCache(writing);
   const closing = new AbortController();
   const writer = new Writer(writing, transactionFactory(writeStatements, drizzleOptions), options);
-  const readClient = new StatementCache(reading).clientFor(() => {});
   let closed: Promise<void> | undefined;
 
   function close(): Promise<void> {
@@ -198,7 +208,10 @@ function assemble<Tables extends Schema>(
 
   const database: Database<Tables> = {
     file,
-    db: drizzle(readClient, drizzleOptions),
+    db: drizzle(
+      new StatementCache(reading).clientFor(() => {}),
+      drizzleOptions,
+    ),
     write: (work) => writer.run("write", work),
     close,
     [Symbol.asyncDispose]: close,
@@ -206,7 +219,7 @@ function assemble<Tables extends Schema>(
   const own: Internals<Tables> = {
     writer,
     inWriter: drizzle(writeStatements.clientFor(() => {})),
-    reader: drizzle(readClient),
+    turnReader: new TurnReader(finding),
     closing: closing.signal,
   };
   internals.set(database, own as unknown as Internals<Schema>); // `as`: see internalsOf()

@@ -31,9 +31,9 @@ export function sqliteStore<Tables extends Schema>(
   checkOption("sqliteStore", options, "now", "a function", isFunction);
   checkOption("sqliteStore", options, "purgeEveryMs", purgePeriod, isPurgePeriod);
   const { now = Date.now, purgeEveryMs = 10_000 } = options;
-  const { writer, reader, inWriter, closing } = internalsOf(database);
-  checkTable(reader, database.file);
-  const lookUp = prepareLookUp(reader);
+  const { writer, turnReader, inWriter, closing } = internalsOf(database);
+  checkTable(turnReader.drizzle, database.file);
+  const lookUp = prepareLookUp(turnReader.drizzle);
   const lookUpInWriter = prepareLookUp(inWriter);
   const insert = prepareInsert(inWriter);
   const deleteExpired = prepareDeleteExpired(inWriter);

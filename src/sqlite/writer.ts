@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isPromise } from "@graphql-tools/utils";
 import type Sqlite from "better-sqlite3";
 import { IdempotencyError } from "../errors.ts";
-import { checkPositive } from "../options.ts";
 import { asStoreError, isBusy, unavailable } from "./faults.ts";
 import { placeOf } from "./place.ts";
 import type { Guard } from "./statements.ts";
@@ -44,6 +43,7 @@ type Ran<Transaction> =
  * - A call that throws rolls its savepoint back. Its neighbours in the batch don't notice.
  * - A call that was slow would keep its neighbours from their commit, so calls of its kind run in batches of
  *   their own until one is fast again.
+ * - A call that runs past its deadline is rolled back, and those that were queued meanwhile are refused.
  * - Nobody is told a result before the commit that made it durable. When SQLite rolls the transaction back by
  *   itself (a full disk, an I/O error: sqlite.org/lang_transaction.html, section 2.4), or the commit fails,
  *   every call of the batch fails with IDEMPOTENCY_STORE_UNAVAILABLE, and none has taken effect.
@@ -76,7 +76,6 @@ export class Writer<Transaction> {
     this.#connection = connection;
     this.#openTransaction = openTransaction;
     this.#options = { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs };
-    checkPositive("openDatabase", this.#options);
     this.#deadline = new Deadline(deadlineMs);
     this.#isInPlace = placeOf(connection.name);
     this.#control = {
@@ -170,6 +169,17 @@ export class Writer<Transaction> {
     this.#refuse(count, unavailable("The database has been locked by another process for too long.", cause));
   }
 
+  /**
+   * What was queued while a call ran past its deadline may be part of it: a resolver that writes otherwise than
+   * by its `tx` waits for itself. Such a write must not take effect after its call was rolled back.
+   */
+  #refuseSince(startedAt: number): void {
+    const first = this.#queue.findIndex(({ queuedAt }) => queuedAt >= startedAt);
+    if (first === -1) return;
+    const error = unavailable("Another call kept the database for too long.");
+    for (const job of this.#queue.splice(first)) job.reject(error);
+  }
+
   #refuse(count: number, error: unknown): void {
     for (const job of this.#queue.splice(0, count)) job.reject(error);
   }
@@ -217,6 +227,7 @@ export class Writer<Transaction> {
       return { kind: "done", job, value: result };
     } catch (error) {
       this.#undoCall();
+      if (isDeadline(error)) this.#refuseSince(startedAt);
       return { kind: "failed", job, error: asStoreError(error) };
     } finally {
       isOver = true;
@@ -268,6 +279,10 @@ function asUnavailable(error: unknown): IdempotencyError {
   return error instanceof IdempotencyError
     ? error
     : unavailable("The database can't be used right now.", error);
+}
+
+function isDeadline(error: unknown): boolean {
+  return error instanceof IdempotencyError && error.code === "IDEMPOTENCY_DEADLINE_EXCEEDED";
 }
 
 function displaced(): IdempotencyError {

@@ -13,7 +13,7 @@ function add(tx: Tx, text: string) {
   return tx.insert(entries).values({ text }).run();
 }
 
-describe("both connections", () => {
+describe("the connections", () => {
   const pragmas = ["journal_mode", "synchronous", "foreign_keys"];
 
   it.each([
@@ -42,7 +42,7 @@ describe("both connections", () => {
       connection.function("twice", (text) => `${text}${text}`);
     };
     await using database = openDatabase(undefined, { schema: tables, configure });
-    expect(count).toBe(2);
+    expect(count).toBe(3);
     expect(database.db.values(sql`SELECT twice('a')`)).toEqual([["aa"]]);
     expect(await database.write((tx) => tx.values(sql`SELECT twice('a')`))).toEqual([["aa"]]);
     for (const pragma of [sql`PRAGMA synchronous`, sql`PRAGMA foreign_keys`]) {

@@ -237,15 +237,31 @@ describe("a call", () => {
     expect(order).toEqual(["a begins", "a ends", "b begins", "b ends"]);
   });
 
-  it("that never ends is rolled back at its deadline, and the next one runs", async () => {
+  it("that never ends is rolled back at its deadline, and its neighbours run", async () => {
     const database = open({ deadlineMs: 50 });
+    const before = insert(database, "before");
     const endless = database.write(async (tx) => {
       await tx.insert(entries).values({ text: "endless" });
       await new Promise(() => {});
     });
-    const next = insert(database, "next");
+    const after = insert(database, "after");
     await expect(endless).rejects.toMatchObject({ code: "IDEMPOTENCY_DEADLINE_EXCEEDED" });
-    await next;
+    await Promise.all([before, after]);
+    expect(texts()).toEqual(["before", "after"]);
+  });
+
+  it("that writes otherwise than by its tx waits for itself until its deadline, and writes nothing at all", async () => {
+    const database = open({ deadlineMs: 50 });
+    let inner: Promise<unknown> = Promise.resolve();
+    const outer = database.write(async (tx) => {
+      await tx.insert(entries).values({ text: "outer" });
+      inner = insert(database, "inner");
+      inner.catch(() => {});
+      await inner;
+    });
+    await expect(outer).rejects.toMatchObject({ code: "IDEMPOTENCY_DEADLINE_EXCEEDED" });
+    await expect(inner).rejects.toMatchObject(unavailable);
+    await insert(database, "next");
     expect(texts()).toEqual(["next"]);
   });
 
