@@ -63,8 +63,22 @@ function newRecord(call: Call, payload: Payload, resourceId: string | null, now:
     payload: payload.payload,
     resourceId,
     createdAt: now,
-    expiresAt: now + call.retentionMs,
+    expiresAt: now + keptForMs(call, now),
   };
+}
+
+/**
+ * How long a record of this call is kept. A key from a clock that runs ahead is good for as much longer, and
+ * its record must last until the key is refused for its age.
+ */
+export function keptForMs(call: Call, now: number): number {
+  return Math.max(0, (madeAtOf(call, now) ?? now) - now) + call.retentionMs;
+}
+
+/** When the key was made, if it tells: see `timeOfKey`. From a clock that is further ahead, it tells nothing. */
+function madeAtOf({ key, retentionMs }: Call, now: number): number | undefined {
+  const madeAt = timeOfKey(key.sent);
+  return madeAt === undefined || madeAt - now > retentionMs ? undefined : madeAt;
 }
 
 function resourceIdOf(result: unknown, path: readonly string[]): string | null {
@@ -100,8 +114,9 @@ export function refuseOtherArguments({ key, fingerprint }: Call, expected: strin
  *
  * @throws {IdempotencyError} IDEMPOTENCY_KEY_EXPIRED
  */
-export function refuseOldKey({ key, retentionMs }: Call, now: number): void {
-  const madeAt = timeOfKey(key.sent);
+export function refuseOldKey(call: Call, now: number): void {
+  const { key, retentionMs } = call;
+  const madeAt = madeAtOf(call, now);
   if (madeAt === undefined || now - madeAt < retentionMs) return;
   throw new IdempotencyError(
     "IDEMPOTENCY_KEY_EXPIRED",

@@ -8,6 +8,7 @@ import {
   isObjectType,
   parse,
 } from "graphql";
+import { directiveOn } from "./annotation.ts";
 import { refuseClientKey } from "./client-directive.ts";
 import {
   checkOption,
@@ -18,7 +19,7 @@ import {
   isStringArray,
 } from "./options.ts";
 import { createPayloadCodec, type PayloadCodec, type PayloadOptions } from "./payload.ts";
-import { directiveOn, policyFor } from "./policy.ts";
+import { policyFor } from "./policy.ts";
 import { type ProtectedField, protect } from "./protected-resolver.ts";
 import { SHARED } from "./scope.ts";
 import type { Store } from "./store.ts";
@@ -198,7 +199,7 @@ function transform<Context, Transaction>(
         return options.clientDirective ? refuseClientKey(config, place, directive) : config;
       }
       const where = `@${directive.name} on ${place}`;
-      const policy = policyFor(field, { ...ofType, ...ofField }, where, can, warn);
+      const policy = policyFor(field, { ofType: ofType ?? {}, ofField: ofField ?? {} }, where, can, warn);
       return protect(config, { ...forEachField, place, policy });
     },
   });

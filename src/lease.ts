@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { v5 as uuidFromName } from "uuid";
 import {
   type Call,
+  keptForMs,
   recordOf,
   recordOfError,
   refuseOldKey,
@@ -55,7 +56,8 @@ export async function underLease<Transaction>(
 ): Promise<Settled> {
   refuseOldKey(call, now());
   for (let pauseMs = 10; ; pauseMs = Math.min(pauseMs * 2, 200)) {
-    const claim = await leases.claim(call.identity, call);
+    const { identity, fingerprint, leaseMs } = call;
+    const claim = await leases.claim(identity, { fingerprint, leaseMs, retentionMs: keptForMs(call, now()) });
     if (claim.kind === "found") return replay(call, claim.record);
     if (claim.kind === "claimed") return holding(leases, now, call, run, claim);
     refuseOtherArguments(call, claim.fingerprint);

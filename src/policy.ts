@@ -1,5 +1,4 @@
 import {
-  type ConstDirectiveNode,
   type GraphQLArgument,
   type GraphQLField,
   type GraphQLInputField,
@@ -10,8 +9,8 @@ import {
   isNonNullType,
   isScalarType,
   isSpecifiedScalarType,
-  valueFromASTUntyped,
 } from "graphql";
+import type { DirectiveArguments } from "./annotation.ts";
 import type { Concurrent, ErrorPolicy } from "./call.ts";
 import { type IgnoreTree, ignoreTree } from "./fingerprint.ts";
 import { retentionForm, retentionMs } from "./retention.ts";
@@ -30,9 +29,6 @@ export interface Policy {
   readonly required: boolean;
 }
 
-/** The directive's arguments as they were written, without defaults. */
-export type DirectiveArguments = Readonly<Record<string, unknown>>;
-
 const defaults = {
   argument: "idempotencyKey",
   resourceId: "id",
@@ -44,45 +40,6 @@ const defaults = {
   required: true,
 } satisfies Record<string, unknown>;
 
-/** Something in a schema that bears directives: from SDL, or from code by `extensions.directives`. */
-interface Annotated {
-  readonly astNode?: { readonly directives?: readonly ConstDirectiveNode[] } | null | undefined;
-  readonly extensionASTNodes?:
-    | readonly { readonly directives?: readonly ConstDirectiveNode[] }[]
-    | null
-    | undefined;
-  readonly extensions: Readonly<Record<string, unknown>>;
-}
-
-/** Reads the directive from a type or field, or undefined where it isn't. */
-export function directiveOn(annotated: Annotated, name: string): DirectiveArguments | undefined {
-  const fromCode = directiveInCode(annotated.extensions.directives, name);
-  if (fromCode !== undefined) return fromCode ?? {};
-  for (const node of [annotated.astNode, ...(annotated.extensionASTNodes ?? [])]) {
-    const directive = node?.directives?.find((candidate) => candidate.name.value === name);
-    if (directive) {
-      return Object.fromEntries(
-        (directive.arguments ?? []).map(({ name, value }) => [name.value, valueFromASTUntyped(value)]),
-      );
-    }
-  }
-  return undefined;
-}
-
-/**
- * Code-first builders write a record of arguments by the directive's name, or of lists of them as if it were
- * repeatable; or, as Pothos does, one list of `{ name, args }`.
- */
-// biome-ignore lint/suspicious/noExplicitAny: anybody may have written the extensions
-function directiveInCode(directives: any, name: string): DirectiveArguments | null | undefined {
-  if (Array.isArray(directives)) {
-    const found = directives.find((directive) => directive?.name === name);
-    return found && (found.args ?? null);
-  }
-  const written = directives?.[name];
-  return Array.isArray(written) ? written[0] : written;
-}
-
 /** What there is besides the field itself: other sources of keys, and a store with leases. */
 export interface Capabilities {
   readonly header: boolean;
@@ -91,18 +48,20 @@ export interface Capabilities {
 }
 
 /**
- * Checks the directive's arguments against the field they stand on.
+ * Checks the directive's arguments against the field they stand on. What stands on the mutation type is the
+ * default of what stands on the field.
  *
  * @param place the directive and the field, to begin messages with: "@idempotent on Mutation.createOrder"
  * @throws {Error} that names the field, what is wrong and the mend
  */
 export function policyFor(
   field: GraphQLField<unknown, unknown>,
-  written: DirectiveArguments,
+  { ofType, ofField }: { readonly ofType: DirectiveArguments; readonly ofField: DirectiveArguments },
   place: string,
   can: Capabilities,
   warn: (message: string) => void,
 ): Policy {
+  const written = { ...ofType, ...ofField };
   checkNames(written, place);
   const given = { ...defaults, ...written };
   const keptMs = retentionMs(given.retention);
@@ -110,7 +69,7 @@ export function policyFor(
     throw fault(place, `retention must be ${retentionForm}, but it is ${JSON.stringify(given.retention)}`);
   }
   const effects = effectsOf(given, place, can);
-  const argument = keyArgument(field, given, written, place, can, warn);
+  const argument = keyArgument(field, given, ofField, place, can, warn);
   const ignored = ignoredPaths(field, given.ignore, place);
   return {
     argument,
@@ -180,7 +139,7 @@ function dottedPath(place: string, name: string, path: unknown): readonly string
 function keyArgument(
   field: GraphQLField<unknown, unknown>,
   given: { readonly argument: unknown; readonly required: unknown },
-  written: DirectiveArguments,
+  ofField: DirectiveArguments,
   place: string,
   can: Capabilities,
   warn: (message: string) => void,
@@ -190,7 +149,7 @@ function keyArgument(
   const found = inputsOn(field, steps);
   const hasOtherSource = can.header || can.clientDirective;
   if (!found) {
-    if ("argument" in written || !hasOtherSource) {
+    if ("argument" in ofField || !hasOtherSource) {
       throw fault(
         place,
         `the field has no argument "${path}" to carry the key. Its arguments are ${nameList(field)}. Add ${steps.at(-1)}: ID!, name another one by argument, or enable another source of keys (header, clientDirective)`,

@@ -339,6 +339,21 @@ describe("a key that tells its age", () => {
     await expect(once(store, options, add("b"))).rejects.toMatchObject({ code: "IDEMPOTENCY_KEY_EXPIRED" });
   });
 
+  it("from a clock that runs ahead replays until it is refused for its age, with no moment between", async () => {
+    const options = { ...call, key: keyOf(-hour) };
+    const { expiresAt } = await once(store, options, add("a"));
+    expect(expiresAt).toEqual(new Date(noon + 25 * hour));
+    opened.clock.now = noon + 25 * hour - 1;
+    expect(await once(store, options, add("b"))).toMatchObject({ replayed: true });
+    opened.clock.now = noon + 25 * hour;
+    await expect(once(store, options, add("b"))).rejects.toMatchObject({ code: "IDEMPOTENCY_KEY_EXPIRED" });
+  });
+
+  it("from a clock that is ahead by more than the retention is kept no longer than other keys", async () => {
+    const { expiresAt } = await once(store, { ...call, key: keyOf(-25 * hour) }, add("a"));
+    expect(expiresAt).toEqual(new Date(noon + 24 * hour));
+  });
+
   it("that was used at the moment it was made is not run again at the moment its record ends", async () => {
     const options = { ...call, key: keyOf(0) };
     await once(store, options, add("a"));

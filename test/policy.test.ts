@@ -19,19 +19,24 @@ import {
   SHARED,
 } from "graphql-idempotent";
 import { describe, expect, it } from "vitest";
-import { directiveOn, policyFor } from "../src/policy.ts";
+import { type DirectiveArguments, directiveOn } from "../src/annotation.ts";
+import { policyFor } from "../src/policy.ts";
 import { type Entries, openEntries, type Tx } from "./entries-database.ts";
 
 const everything = { header: true, clientDirective: true, leases: true };
 
-function policyOf(directive: string, field = "create(idempotencyKey: ID!, input: Input): String") {
+function policyOf(
+  directive: string,
+  field = "create(idempotencyKey: ID!, input: Input): String",
+  ofType?: DirectiveArguments,
+) {
   const { typeDefs } = idempotent({ store: { transaction() {} } as never, scope: SHARED }); // `as`: never called
   const schema = buildSchema(`${typeDefs} type Query { a: Int } type Mutation { ${field} ${directive} }
     input Input { key: ID! at: String lines: [Line!] } input Line { note: String } scalar UUID`);
   const annotated = schema.getMutationType()?.getFields().create;
   if (!annotated) throw new Error("no field");
-  const written = directiveOn(annotated, "idempotent");
-  return policyFor(annotated, written ?? {}, "@idempotent on Mutation.create", everything, () => {});
+  const written = { ofType: ofType ?? {}, ofField: directiveOn(annotated, "idempotent") ?? {} };
+  return policyFor(annotated, written, "@idempotent on Mutation.create", everything, () => {});
 }
 
 describe("the policy of a field", () => {
@@ -78,6 +83,12 @@ describe("the policy of a field", () => {
 
   it("has no key argument where the default one isn't and another source is enabled", () => {
     expect(policyOf("@idempotent", "create(input: Input): String").argument).toBeUndefined();
+  });
+
+  it("may lack the key argument that the mutation type names, but not one that it names itself", () => {
+    const field = "create(input: Input): String";
+    expect(policyOf("", field, { argument: "key" }).argument).toBeUndefined();
+    expect(() => policyOf('@idempotent(argument: "key")', field)).toThrow('no argument "key"');
   });
 
   it("takes a key of a scalar of the API's own", () => {
