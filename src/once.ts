@@ -223,7 +223,7 @@ function takeOff<Transaction>(
   effect: Effect<Transaction>,
   waitUntil: number,
 ): Promise<Settled> {
-  if (effect.kind === "DATABASE") return inTransaction(store, call, effect.run);
+  if (effect.kind === "DATABASE") return inTransaction(store, call, effect.run, waitUntil);
   if (store.leases) return underLease(store.leases, store.now, call, effect.run, waitUntil);
   throw new TypeError("effects: EXTERNAL needs a store with leases, and this store has none.");
 }
@@ -232,11 +232,20 @@ async function inTransaction<Transaction>(
   store: Store<Transaction>,
   call: Call,
   run: (transaction: Transaction) => unknown,
+  waitUntil: number,
 ): Promise<Settled> {
-  const { kind, record } = await store.transaction(call.identity, (transaction, found) =>
-    judge(store, call, run, transaction, found),
+  const outcome = await store.transaction(
+    call.identity,
+    (transaction, found) => judge(store, call, run, transaction, found),
+    {
+      waitMs: call.concurrent === "REJECT" ? 0 : Math.max(0, waitUntil - performance.now()),
+      mayDiscard: call.errors === "REPLAY",
+    },
   );
-  return kind === "found" ? replay(call, record) : { record, replayed: false };
+  if (outcome.kind === "running") throw stillRunning(call);
+  return outcome.kind === "found"
+    ? replay(call, outcome.record)
+    : { record: outcome.record, replayed: false };
 }
 
 /** Runs inside the transaction: whatever it decides becomes true in one step, or not at all. */

@@ -40,6 +40,19 @@ export type Verdict =
   /** There was a live record already, and the work has written nothing. */
   | { readonly kind: "found"; readonly record: StoredRecord };
 
+/** Another process has a transaction with this identity, and it lasted longer than the call would wait. */
+export interface Running {
+  readonly kind: "running";
+}
+
+/** What a call allows its transaction to do. A store whose transactions take turns needs to know none of it. */
+export interface Terms {
+  /** Most milliseconds to wait for another process's transaction with the same identity; 0 for no wait. */
+  readonly waitMs: number;
+  /** Whether the verdict may be `discard`, which a store may have to prepare for. */
+  readonly mayDiscard: boolean;
+}
+
 /**
  * The port that every store implements.
  *
@@ -54,7 +67,8 @@ export interface Store<Transaction> {
   find(identity: RecordIdentity): StoredRecord | undefined | Promise<StoredRecord | undefined>;
 
   /**
-   * Runs `work` in a transaction that sees whether a live record exists, and carries out its verdict.
+   * Runs `work` in a transaction that sees whether a live record exists, and carries out its verdict. Where
+   * the database asks for it (a deadlock), it does so again from the start.
    *
    * When the promise is fulfilled, record and writes are durable. When it is rejected with what `work` threw,
    * neither exists. When it is rejected with IDEMPOTENCY_STORE_UNAVAILABLE, a retry with the same key finds
@@ -63,7 +77,8 @@ export interface Store<Transaction> {
   transaction(
     identity: RecordIdentity,
     work: (transaction: Transaction, found: StoredRecord | undefined) => Promise<Verdict>,
-  ): Promise<Verdict>;
+    terms: Terms,
+  ): Promise<Verdict | Running>;
 
   /** Runs `work` in a transaction without a record, with the same promises. */
   write<Result>(work: (transaction: Transaction) => Result | Promise<Result>): Promise<Result>;
