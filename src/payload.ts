@@ -86,9 +86,16 @@ export function createPayloadCodec({ types = {}, maxBytes = 1_048_576 }: Payload
 
   function decode({ format, payload }: Payload): unknown {
     const value = readable(() => {
-      if (format === "devalue") return parse(payload, revivers);
-      const json = JSON.parse(payload);
-      return format === "error" ? storedError(json) : json;
+      switch (format) {
+        case "json":
+          return JSON.parse(payload);
+        case "devalue":
+          return parse(payload, revivers);
+        case "error":
+          return storedError(JSON.parse(payload));
+        default:
+          throw new Error(`No format of payloads is called ${format}.`);
+      }
     });
     if (format === "error") throw value;
     return value;
