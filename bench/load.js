@@ -46,23 +46,25 @@ async function send({ url, connections, seconds, amount, perSecond, keys }) {
     verifyBody: (body) => body.startsWith('{"data":{"createOrder":{"id":'),
   });
   const started = performance.now();
-  let ended = started;
+  let ended;
   run.on("response", (_client, _status, _bytes, ms) => {
     ended = performance.now();
     latency.record(Math.max(1, Math.round(ms * 1000)));
   });
   const result = await run;
-  const tookSeconds = (ended - started) / 1000;
+  // Until the last answer; a server that has given none has been asked for the whole time.
+  const tookSeconds = ((ended ?? performance.now()) - started) / 1000;
   const { user, system } = process.cpuUsage(cpu);
+  const milliseconds = (microseconds) => (latency.count > 0 ? microseconds / 1000 : null);
   return {
     requests: latency.count,
     seconds: tookSeconds,
     perSecond: latency.count / tookSeconds,
     failures: result.errors + result.timeouts + result.non2xx + result.mismatches,
     latencyMs: {
-      p50: latency.percentile(50) / 1000,
-      p99: latency.percentile(99) / 1000,
-      max: latency.max / 1000,
+      p50: milliseconds(latency.percentile(50)),
+      p99: milliseconds(latency.percentile(99)),
+      max: milliseconds(latency.max),
     },
     /** Near 1, the generator would be what limits the trial. */
     generatorBusy: (user + system) / 1e6 / tookSeconds,

@@ -94,7 +94,7 @@ async function measureOnce(trial, server, generator, connections, seconds) {
   return {
     ...load,
     ...meters,
-    cpuMsPerRequest: (meters.cpuSeconds * 1000) / load.requests,
+    cpuMsPerRequest: load.requests > 0 ? (meters.cpuSeconds * 1000) / load.requests : null,
     callsPerCommit: meters.executed > 0 && meters.commits > 0 ? meters.executed / meters.commits : null,
   };
 }

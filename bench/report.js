@@ -88,7 +88,7 @@ function connectionTable(trials, results) {
     .filter(({ name }) => byName.has(name))
     .map(({ name, title, against }) => {
       const { samples } = byName.get(name);
-      const of = (measure) => median(samples.map(measure));
+      const cell = (measure, digits) => middle(samples.map(measure), digits);
       return [
         title,
         range(spread(samples.map(perSecond)), 0),
@@ -97,12 +97,12 @@ function connectionTable(trials, results) {
             ? range(proportion(samples, byName.get(baseline).samples, perSecond), 2)
             : "",
         ),
-        of(({ latencyMs }) => latencyMs.p50).toFixed(1),
-        of(({ latencyMs }) => latencyMs.p99).toFixed(1),
-        of(({ cpuMsPerRequest }) => cpuMsPerRequest).toFixed(2),
-        of(({ loopDelayMs }) => loopDelayMs.p99).toFixed(1),
-        samples[0].callsPerCommit === null ? "" : of(({ callsPerCommit }) => callsPerCommit).toFixed(1),
-        `${(100 * of(({ generatorBusy }) => generatorBusy)).toFixed(0)} %`,
+        cell(({ latencyMs }) => latencyMs.p50, 1),
+        cell(({ latencyMs }) => latencyMs.p99, 1),
+        cell(({ cpuMsPerRequest }) => cpuMsPerRequest, 2),
+        cell(({ loopDelayMs }) => loopDelayMs.p99, 1),
+        cell(({ callsPerCommit }) => callsPerCommit, 1),
+        `${cell(({ generatorBusy }) => 100 * generatorBusy, 0)} %`,
       ];
     });
   return table(head, rows);
@@ -265,6 +265,12 @@ function pragmas({ main = [], peers = [] }) {
       [...seen.values()],
     ),
   ];
+}
+
+/** Empty where a trial had nothing to measure: no commit, or no answer in time. */
+function middle(values, digits) {
+  const measured = values.filter((value) => value !== null);
+  return measured.length > 0 ? median(measured).toFixed(digits) : "";
 }
 
 function range({ median: middle, min, max }, digits) {
