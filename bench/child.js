@@ -46,18 +46,19 @@ export async function startChild(script, parameters, { execArgv = [], env = {} }
 
 /** The child's side: `answers` are functions by the name of their question; `end` runs when main lets go. */
 export function serveParent(hello, answers, end = () => {}) {
+  const answer = (message) => process.send(message, () => {}); // main may have ended before it hears
   process.on("message", async ({ id, question, data }) => {
     try {
-      process.send({ id, value: await answers[question](data) });
+      answer({ id, value: await answers[question](data) });
     } catch (error) {
-      process.send({ id, error: error.stack ?? String(error) });
+      answer({ id, error: error.stack ?? String(error) });
     }
   });
   process.once("disconnect", async () => {
     await end();
     process.exit();
   });
-  process.send({ id: "hello", value: hello });
+  answer({ id: "hello", value: hello });
 }
 
 /** What the parent started this process with. */

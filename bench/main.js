@@ -1,5 +1,6 @@
 // npm run bench [-- --quick] [--only NAME …]
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -53,12 +54,11 @@ async function main() {
   const started = performance.now();
   const folder = await mkdtemp(join(tmpdir(), "graphql-idempotent-bench-"));
   await chmod(folder, 0o755); // PostgreSQL may run as a user of its own
+  // Also when a signal ends the run: the files may have grown to many gigabytes.
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
   const results = { machine: await describeMachine(folder), quick, leftOut: [] };
-  try {
-    await measure(results, { effort, only, folder });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  await measure(results, { effort, only, folder });
   results.minutes = (performance.now() - started) / 60_000;
 
   const markdown = report(results);
