@@ -55,6 +55,7 @@ export function serveParent(hello, answers, end = () => {}) {
     }
   });
   process.once("disconnect", async () => {
+    setTimeout(() => process.exit(1), 5_000).unref(); // for an end that waits for who is gone
     await end();
     process.exit();
   });

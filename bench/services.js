@@ -22,6 +22,7 @@ export async function startRedis() {
     { stdio: "ignore" },
   );
   const exited = once(redis, "exit");
+  process.once("exit", () => redis.kill());
   await untilListening(port);
   return {
     settings: { version, save: "", appendonly: "no" },
@@ -54,6 +55,7 @@ export async function startPostgres(folder) {
     createPostgresUser: process.getuid?.() === 0,
     persistent: false,
     initdbFlags: ["--encoding=UTF8"],
+    postgresFlags: ["-c", "max_connections=300"], // side by side, the pools of all servers stay open
     onLog: (line) => log.push(line),
     onError: (line) => log.push(line),
   });
