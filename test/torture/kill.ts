@@ -67,7 +67,10 @@ export async function killUnderLoad(options: KillOptions): Promise<KillReport> {
       const server = await startOrDie(target, { databaseFile, env });
       if (server) {
         load.aimAt(server.url, clients);
-        await Promise.race([server.ended, sleep(isChosen ? 2_000 : random.between(20, 500))]);
+        // At any time: after so many more answers, a few milliseconds into whatever comes next.
+        const answers = isChosen ? 10_000 : random.between(0, 100);
+        await Promise.race([server.ended, load.answersComeIn(answers), sleep(5_000)]);
+        await sleep(isChosen ? 0 : random.between(0, 20));
       }
       if (server?.signal("SIGKILL")) await server.ended;
       else chosen++;
@@ -114,6 +117,7 @@ export class Load {
   readonly #answers: Answer[] = [];
   #url = "";
   #isOver = false;
+  #awaited: { readonly count: number; resolve(): void } | undefined;
   readonly #abandoned = new AbortController();
   #clients: Promise<unknown> | undefined;
 
@@ -126,6 +130,13 @@ export class Load {
   aimAt(url: string, clients: number): void {
     this.#url = url;
     this.#clients ??= Promise.all(Array.from({ length: clients }, () => this.#callAndRetry()));
+  }
+
+  /** Fulfilled when there have been so many more answers. */
+  answersComeIn(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#awaited = { count: this.#answers.length + count, resolve };
+    });
   }
 
   /** Sends nothing new, and is fulfilled when every key has been answered or given up. */
@@ -154,6 +165,7 @@ export class Load {
       if (!answer) continue;
       this.#answers.push(answer);
       this.#answered.push(call);
+      if (this.#awaited && this.#answers.length >= this.#awaited.count) this.#awaited.resolve();
     }
   }
 

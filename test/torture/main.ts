@@ -8,7 +8,7 @@ import type { Finding } from "./checks.ts";
 import { canInterpose } from "./interpose/interpose.ts";
 import { killUnderLoad } from "./kill.ts";
 import { compareWithModel } from "./model.ts";
-import { type Peer, peers, peersMissing, peerTarget, startRedis } from "./peers/peers.ts";
+import { missing, type Peer, peers, peerTarget, startRedis } from "./peers/peers.ts";
 import { crashPoints } from "./power-loss/crash-points.ts";
 import { powerLoss } from "./power-loss/power-loss.ts";
 import { sameKeysEverywhere } from "./processes.ts";
@@ -50,6 +50,9 @@ const { values } = parseArgs({
   },
 });
 
+// A run that is broken off takes its servers along.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
 if (values.help) console.log(usage);
 else await torture();
 
@@ -74,14 +77,20 @@ function count(name: "seed" | "images" | "crashes" | "kills" | "keys" | "histori
 
 function allAttacks(): Map<string, Attack> {
   const seed = count("seed");
-  const missing = canInterpose() ? undefined : "it requires Linux and gcc";
+  const noLibrary = canInterpose() ? undefined : "it requires Linux and gcc";
   const images = count("images");
   const crashes = count("crashes");
   const kills = count("kills");
   const histories = count("histories");
   const attacks: [string, Attack][] = [
-    ["power-loss", { size: images, missing, run: (onImage) => powerLoss({ images, seed, onImage }) }],
-    ["crash-points", { size: crashes, missing, run: (onCrash) => crashPoints({ crashes, seed, onCrash }) }],
+    [
+      "power-loss",
+      { size: images, missing: noLibrary, run: (onImage) => powerLoss({ images, seed, onImage }) },
+    ],
+    [
+      "crash-points",
+      { size: crashes, missing: noLibrary, run: (onCrash) => crashPoints({ crashes, seed, onCrash }) },
+    ],
     ["kill", { size: kills, run: (onKill) => killUnderLoad({ kills, seed, onKill }) }],
     ["processes", { size: 1, run: () => inTemporaryFile(seed, count("keys")) }],
     ["model", { size: histories, run: (onHistory) => lastHistories({ histories, seed, onHistory }) }],
@@ -92,7 +101,7 @@ function allAttacks(): Map<string, Attack> {
       {
         size: kills,
         isComparison: true,
-        missing: peersMissing(),
+        missing: missing(peer),
         run: (onKill) => killPeer(peer, kills, seed, onKill),
       },
     ]);

@@ -23,9 +23,11 @@ export type Peer = (typeof peers)[number];
 const server = fileURLToPath(new URL("server.js", import.meta.url));
 const benchModules = fileURLToPath(new URL("../../../bench/node_modules", import.meta.url));
 
-/** Why peers can't run here, if so. */
-export function peersMissing(): string | undefined {
-  return existsSync(benchModules) ? undefined : "the peers are not installed: npm ci --prefix bench";
+/** Why a peer can't run here, if so. */
+export function missing(peer: Peer): string | undefined {
+  return peer === "plain" || existsSync(benchModules)
+    ? undefined
+    : "the peers are not installed: npm ci --prefix bench";
 }
 
 export function peerTarget(name: Peer, redisUrl: string): Target {
