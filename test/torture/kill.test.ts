@@ -1,16 +1,19 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { killUnderLoad } from "./kill.ts";
 import { peerTarget } from "./peers/peers.ts";
+
+// It starts processes, or works hard, also on machines that are busy with other things.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 it("a server that is killed under load makes no duplicate, loses no answer and leaves no key stuck", async () => {
   const report = await killUnderLoad({ kills: 6, seed: 1 });
   expect(report.findings).toEqual([]);
   expect(report.answers).toBeGreaterThan(50);
-}, 60_000);
+});
 
 it("the same kills of a resolver without protection are seen to make duplicates", async () => {
   const { findings } = await killUnderLoad({ kills: 2, seed: 1, target: peerTarget("plain", "") });
   const checks = findings.map(({ check }) => check);
   expect(checks).toContain("duplicate");
   expect(checks).toContain("differing replay");
-}, 60_000);
+});

@@ -1,17 +1,20 @@
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { canInterpose } from "./interpose/interpose.ts";
 import { endAll, sameKeysEverywhere, startShops, startStoppableShop } from "./processes.ts";
 import { examineShop } from "./shop/books.ts";
 import { order, retryUntilAnswered, send } from "./shop/client.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
+// It starts processes, or works hard, also on machines that are busy with other things.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
+
 describe("several processes on one file", () => {
   it("give one effect and one answer to each key that all of them get at once", async () => {
     const databaseFile = join(temporaryFolder(), "shop.db");
     const report = await sameKeysEverywhere({ databaseFile, servers: 4, keys: 60, seed: 1 });
     expect(report).toEqual({ answers: 240, findings: [] });
-  }, 60_000);
+  });
 
   describe.runIf(canInterpose())("one of which is stopped while it holds the lock", () => {
     it.each(["SIGCONT", "SIGKILL"] as const)(
@@ -54,7 +57,6 @@ describe("several processes on one file", () => {
         const answered = answers.flatMap((answer) => answer ?? []);
         expect(examineShop(databaseFile, keys, answered)).toEqual([]);
       },
-      60_000,
     );
   });
 });

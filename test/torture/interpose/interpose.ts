@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -43,13 +43,16 @@ export function interposed(asked: Interposed): NodeJS.ProcessEnv {
   };
 }
 
+/** Once for each version of the source. */
 function compile(): string {
   if (process.platform !== "linux")
     throw new Error(`LD_PRELOAD requires Linux, and this is ${process.platform}.`);
-  const folder = mkdtempSync(join(tmpdir(), "torture-interpose-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  const target = join(folder, "interpose.so");
   const source = fileURLToPath(new URL("interpose.c", import.meta.url));
+  const folder = fileURLToPath(new URL("../../../node_modules/.cache/torture/", import.meta.url));
+  const target = join(folder, `interpose-${hash("sha256", readFileSync(source)).slice(0, 16)}.so`);
+  if (existsSync(target)) return target;
+  mkdirSync(folder, { recursive: true });
+  const compiled = `${target}.${process.pid}`;
   execFileSync("gcc", [
     "-O2",
     "-Wall",
@@ -57,10 +60,11 @@ function compile(): string {
     "-shared",
     "-fPIC",
     "-o",
-    target,
+    compiled,
     source,
     "-ldl",
     "-pthread",
   ]);
+  renameSync(compiled, target); // several processes may compile at once
   return target;
 }

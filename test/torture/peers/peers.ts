@@ -36,7 +36,7 @@ export function peerTarget(name: Peer, redisUrl: string): Target {
     call: (number, random) => order(`order-${number}`, random.between(1, 9)),
     examine: examineOrders,
     // A peer can keep a key locked for hours after a crash, so clients give up soon.
-    client: { sendsHeader: true, patienceMs: 5_000 },
+    client: { sendsHeader: true, patienceMs: 2_000 },
     hasChosenMoments: false,
   };
 }
