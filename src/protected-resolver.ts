@@ -12,11 +12,11 @@ import { type ErrorAdvice, IdempotencyError, maskedFault, withKey } from "./erro
 import { fingerprint } from "./fingerprint.ts";
 import { type Key, readKey } from "./key.ts";
 import type { ExternalCall } from "./lease.ts";
-import { settle } from "./once.ts";
 import { reportOutcome } from "./outcome.ts";
 import type { PayloadCodec } from "./payload.ts";
 import type { Policy } from "./policy.ts";
 import { type SHARED, scopeOf } from "./scope.ts";
+import { settle } from "./settle.ts";
 import type { Store } from "./store.ts";
 
 /** What a protected resolver finds in its context: everything written through `tx` commits with the key. */
