@@ -44,6 +44,19 @@ export async function startChild(script, parameters, { execArgv = [], env = {} }
   return { hello: await ready, ask, stop };
 }
 
+let endGracefully = () => {};
+
+// Main may be gone before this process has started, and let go while it still does: so it looks from its first
+// import on. In main itself, `connected` is undefined.
+if (process.connected === false) process.exit(1);
+if (process.connected) {
+  process.once("disconnect", async () => {
+    setTimeout(() => process.exit(1), 5_000); // for an end that waits for who is gone
+    await endGracefully();
+    process.exit();
+  });
+}
+
 /** The child's side: `answers` are functions by the name of their question; `end` runs when main lets go. */
 export function serveParent(hello, answers, end = () => {}) {
   const answer = (message) => process.send(message, () => {}); // main may have ended before it hears
@@ -54,11 +67,7 @@ export function serveParent(hello, answers, end = () => {}) {
       answer({ id, error: error.stack ?? String(error) });
     }
   });
-  process.once("disconnect", async () => {
-    setTimeout(() => process.exit(1), 5_000).unref(); // for an end that waits for who is gone
-    await end();
-    process.exit();
-  });
+  endGracefully = end;
   answer({ id: "hello", value: hello });
 }
 
