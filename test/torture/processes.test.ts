@@ -30,11 +30,13 @@ describe("several processes on one file", () => {
         const caught = send(order("caught", 1), stopped.url, "alice-token").catch(() => undefined);
         await stopped.hasStopped();
 
-        const refused = send(order("refused", 1), other.url, "alice-token");
-        const began = performance.now();
+        let isRefused = false;
+        const refused = send(order("refused", 1), other.url, "alice-token").finally(() => {
+          isRefused = true;
+        });
         const replay = await retryUntilAnswered(order("before", 1), { url: () => other.url });
         const query = await send({ query: "{ viewer { name } }", variables: {} }, other.url, "alice-token");
-        expect(performance.now() - began).toBeLessThan(2_000);
+        expect(isRefused).toBe(false); // while one call waits for the lock, others have been answered
         expect(replay).toEqual(before);
         expect(query.body.data).toEqual({ viewer: { name: "Alice" } });
 

@@ -23,7 +23,7 @@ describe.runIf(canInterpose())("after a power cut at any moment", () => {
 
 describe.runIf(canInterpose())("after a kill at a chosen change or lock of SQLite's", () => {
   it("nothing acknowledged is lost, and a retry of every key has one effect and the first answer", async () => {
-    const report = await crashPoints({ crashes: 5, seed: 1 });
+    const report = await crashPoints({ crashes: 3, seed: 1 });
     expect(report.findings).toEqual([]);
     expect(report.crashes).toBeGreaterThan(0);
   });
