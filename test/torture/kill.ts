@@ -59,6 +59,7 @@ export async function killUnderLoad(options: KillOptions): Promise<KillReport> {
   const random = seeded(seed);
   const canChoose = target.hasChosenMoments && canInterpose();
   const load = new Load(target, random);
+  const findings: Finding[] = [];
   let chosen = 0;
   try {
     for (let kill = 0; kill < kills; kill++) {
@@ -72,16 +73,17 @@ export async function killUnderLoad(options: KillOptions): Promise<KillReport> {
         await Promise.race([server.ended, load.answersComeIn(answers), sleep(5_000)]);
         await sleep(isChosen ? 0 : random.between(0, 20));
       }
-      if (server?.signal("SIGKILL")) await server.ended;
-      else chosen++;
+      if (!server?.signal("SIGKILL")) chosen++;
+      if (server) findings.push(...(await endedByItself(server)));
       onKill?.();
     }
     const last = await target.start({ databaseFile });
     load.aimAt(last.url, clients);
-    const { sent, answers } = await load.finish();
+    // A server that ends by itself leaves keys without an answer, which count as stuck.
+    const { sent, answers } = await Promise.race([load.finish(), last.ended.then(() => load.abandon())]);
     last.signal("SIGTERM");
     await last.ended;
-    const findings = target.examine(databaseFile, sent, answers);
+    findings.push(...target.examine(databaseFile, sent, answers));
     return { kills, chosen, keys: sent.length, answers: answers.length, findings };
   } finally {
     load.abandon();
@@ -106,6 +108,24 @@ async function startOrDie(target: Target, options: ShopProcessOptions): Promise<
     if (error instanceof EndedEarly && error.ended.signal === "SIGKILL") return undefined;
     throw error;
   }
+}
+
+/** A server that ends otherwise than by a kill has a fault of its own. */
+async function endedByItself(server: ShopProcess): Promise<Finding[]> {
+  const { code, signal } = await server.ended;
+  if (signal === "SIGKILL") return [];
+  return [
+    {
+      check: "ended by itself",
+      detail: `with ${signal ?? `exit code ${code}`}: ${server.log().slice(-500)}`,
+    },
+  ];
+}
+
+/** The keys that were sent, and what clients have been told about them. */
+interface Told {
+  readonly sent: readonly string[];
+  readonly answers: readonly Answer[];
 }
 
 /** So many clients at once, each of which sends one call after the other until it is answered. */
@@ -140,16 +160,17 @@ export class Load {
   }
 
   /** Sends nothing new, and is fulfilled when every key has been answered or given up. */
-  async finish(): Promise<{ sent: readonly string[]; answers: readonly Answer[] }> {
+  async finish(): Promise<Told> {
     this.#isOver = true;
     await this.#clients;
     return { sent: this.#sent, answers: this.#answers };
   }
 
   /** Gives up whatever has not been answered. */
-  abandon(): void {
+  abandon(): Told {
     this.#isOver = true;
     this.#abandoned.abort();
+    return { sent: this.#sent, answers: this.#answers };
   }
 
   async #callAndRetry(): Promise<void> {

@@ -81,8 +81,9 @@ export async function retryUntilAnswered(
       await pause();
       refusedMs += performance.now() - began;
     } catch (error) {
-      // No answer, or half of one: whether the call took effect is for the retry to find out.
-      if (error instanceof Error && error.name === "TimeoutError") refusedMs += performance.now() - began;
+      // No answer, or half of one: whether the call took effect is for the retry to find out. Only a server that
+      // is down (a TypeError of fetch) costs no patience; one that hangs or sends something else does.
+      if (!(error instanceof TypeError)) refusedMs += performance.now() - began;
       await pause();
     }
   }
