@@ -27,6 +27,8 @@ interface Outcome {
   readonly findings: readonly Finding[];
 }
 
+type Size = "seed" | "images" | "crashes" | "kills" | "keys" | "histories";
+
 const usage = `npm run torture -- [options]
   --seed N       of all chance; the same seed is the same attack (default: now)
   --images N     power cuts to examine (default 10000)
@@ -37,46 +39,55 @@ const usage = `npm run torture -- [options]
   --only NAMES   only these, with commas: power-loss, crash-points, kill, processes, model,
                  and to compare with: plain, express-idempotency, node-idempotency`;
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: "string", default: String(Date.now() % 2 ** 31) },
-    images: { type: "string", default: "10000" },
-    crashes: { type: "string", default: "300" },
-    kills: { type: "string", default: "500" },
-    keys: { type: "string", default: "2000" },
-    histories: { type: "string", default: "2000" },
-    only: { type: "string" },
-    help: { type: "boolean", default: false },
-  },
-});
+const options = {
+  seed: { type: "string", default: String(Date.now() % 2 ** 31) },
+  images: { type: "string", default: "10000" },
+  crashes: { type: "string", default: "300" },
+  kills: { type: "string", default: "500" },
+  keys: { type: "string", default: "2000" },
+  histories: { type: "string", default: "2000" },
+  only: { type: "string" },
+  help: { type: "boolean", default: false },
+} as const;
 
 // A run that is broken off takes its servers along.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 
-if (values.help) console.log(usage);
-else await torture();
+const attacks = chosenAttacks();
+let failures = 0;
+for (const [name, attack] of attacks) if (!(await attackWith(name, attack))) failures++;
+if (failures > 0) process.exitCode = 1;
 
-async function torture(): Promise<void> {
-  const attacks = allAttacks();
-  const names = values.only?.split(",") ?? [...attacks.keys()];
-  let failures = 0;
-  console.log(`Seed ${count("seed")}, Node ${process.version}`);
-  for (const name of names) {
-    const attack = attacks.get(name);
-    if (!attack) throw new Error(`--only knows ${[...attacks.keys()].join(", ")}, but was given "${name}".`);
-    if (!(await attackWith(name, attack))) failures++;
+/** None, and one line that says why, when the options are not to be understood. */
+function chosenAttacks(): [string, Attack][] {
+  try {
+    const { values } = parseArgs({ options });
+    if (values.help) {
+      console.log(usage);
+      return [];
+    }
+    const all = allAttacks(values);
+    console.log(`Seed ${values.seed}, Node ${process.version}`);
+    return (values.only?.split(",") ?? [...all.keys()]).map((name) => {
+      const attack = all.get(name);
+      if (attack) return [name, attack];
+      throw new Error(`--only knows ${[...all.keys()].join(", ")}, but was given "${name}".`);
+    });
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+    return [];
   }
-  if (failures > 0) process.exitCode = 1;
 }
 
-function count(name: "seed" | "images" | "crashes" | "kills" | "keys" | "histories"): number {
-  const given = Number(values[name]);
-  if (Number.isSafeInteger(given) && given >= 0) return given;
-  throw new Error(`--${name} must be a whole number, but it is "${values[name]}".`);
-}
-
-function allAttacks(): Map<string, Attack> {
+function allAttacks(values: Readonly<Record<Size, string>>): Map<string, Attack> {
+  const count = (name: Size): number => {
+    const given = Number(values[name]);
+    if (Number.isSafeInteger(given) && given >= 0) return given;
+    throw new Error(`--${name} must be a whole number, but it is "${values[name]}".`);
+  };
   const seed = count("seed");
+  const keys = count("keys");
   const noLibrary = canInterpose() ? undefined : "it requires Linux and gcc";
   const images = count("images");
   const crashes = count("crashes");
@@ -92,7 +103,7 @@ function allAttacks(): Map<string, Attack> {
       { size: crashes, missing: noLibrary, run: (onCrash) => crashPoints({ crashes, seed, onCrash }) },
     ],
     ["kill", { size: kills, run: (onKill) => killUnderLoad({ kills, seed, onKill }) }],
-    ["processes", { size: 1, run: () => inTemporaryFile(seed, count("keys")) }],
+    ["processes", { size: 1, run: () => inTemporaryFile(seed, keys) }],
     ["model", { size: histories, run: (onHistory) => lastHistories({ histories, seed, onHistory }) }],
   ];
   for (const peer of peers) {
@@ -131,12 +142,11 @@ async function lastHistories(options: Parameters<typeof compareWithModel>[0]) {
 }
 
 async function killPeer(peer: Peer, kills: number, seed: number, onKill: () => void): Promise<Outcome> {
-  const redis = await startRedis();
-  if (!redis) throw new Error("The peers require Redis: apt-get install redis-server.");
+  const redis = peer === "plain" ? undefined : await startRedis();
   try {
-    return { ...(await killUnderLoad({ kills, seed, target: peerTarget(peer, redis.url), onKill })) };
+    return await killUnderLoad({ kills, seed, target: peerTarget(peer, redis?.url ?? ""), onKill });
   } finally {
-    redis.stop();
+    redis?.stop();
   }
 }
 

@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import Sqlite from "better-sqlite3";
 import {
@@ -25,9 +25,12 @@ const benchModules = fileURLToPath(new URL("../../../bench/node_modules", import
 
 /** Why a peer can't run here, if so. */
 export function missing(peer: Peer): string | undefined {
-  return peer === "plain" || existsSync(benchModules)
-    ? undefined
-    : "the peers are not installed: npm ci --prefix bench";
+  if (peer === "plain") return undefined;
+  if (!existsSync(benchModules)) return "the peers are not installed: npm ci --prefix bench";
+  const { error } = spawnSync("redis-server", ["--version"]);
+  return error
+    ? "it keeps its keys in Redis, which is not installed: apt-get install redis-server"
+    : undefined;
 }
 
 export function peerTarget(name: Peer, redisUrl: string): Target {
@@ -55,17 +58,15 @@ function examineOrders(file: string, sent: readonly string[], answers: readonly 
 }
 
 /** A Redis for the peers that keep their keys in one. It is never killed, so they lose nothing by it. */
-export async function startRedis(): Promise<{ url: string; stop(): void } | undefined> {
+export async function startRedis(): Promise<{ url: string; stop(): void }> {
   const port = await freePort();
-  const redis = spawn("redis-server", ["--port", String(port), "--save", "", "--appendonly", "no"], {
-    stdio: "ignore",
+  const redis = spawn("redis-server", ["--port", String(port), "--save", "", "--appendonly", "no"]);
+  let log = "";
+  redis.stdout.on("data", (chunk) => {
+    log += chunk;
   });
-  const isMissing = await new Promise<boolean>((resolve) => {
-    redis.once("error", () => resolve(true));
-    redis.once("spawn", () => resolve(false));
-  });
-  if (isMissing) return undefined;
-  await sleep(500);
+  while (!log.includes("Ready to accept connections")) await once(redis.stdout, "data");
+  process.once("exit", () => redis.kill());
   return { url: `redis://127.0.0.1:${port}`, stop: () => void redis.kill() };
 }
 
