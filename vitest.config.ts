@@ -12,13 +12,31 @@ export default defineConfig({
       { find: /^graphql$/, replacement: resolve("graphql") },
       { find: /^graphql-idempotent$/, replacement: here("src/index.ts") },
       { find: /^graphql-idempotent\/(apollo-server)$/, replacement: here("src/$1.ts") },
-      { find: /^graphql-idempotent\/(sqlite)$/, replacement: here("src/$1/index.ts") },
+      { find: /^graphql-idempotent\/(sqlite|postgres)$/, replacement: here("src/$1/index.ts") },
     ],
   },
   test: {
-    include: ["test/**/*.test.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    typecheck: { enabled: true, include: ["test/**/*.test-d.ts"], tsconfig: "./tsconfig.json" },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "package",
+          include: ["test/**/*.test.ts"],
+          exclude: ["**/node_modules/**", "test/postgres/**"],
+          typecheck: { enabled: true, include: ["test/**/*.test-d.ts"], tsconfig: "./tsconfig.json" },
+        },
+      },
+      {
+        // These share a PostgreSQL server, which is started when one of them is to run.
+        extends: true,
+        test: {
+          name: "postgres",
+          include: ["test/postgres/**/*.test.ts"],
+          globalSetup: ["test/postgres/start-postgres.ts"],
+        },
+      },
+    ],
   },
 });

@@ -1,0 +1,3 @@
+export { type PostgresStoreOptions, postgresStore } from "./store.ts";
+export { idempotencyRecords } from "./table.ts";
+export type { TransactionOptions } from "./transactions.ts";

@@ -1,0 +1,79 @@
+import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
+import type { RecordIdentity, StoredRecord } from "../store.ts";
+import type { AnyDatabase } from "./driver.ts";
+import { asFaultOfStore, noConnection } from "./faults.ts";
+import { refuseNul } from "./statement.ts";
+import { idempotencyRecords } from "./table.ts";
+import { within } from "./within.ts";
+
+interface Wanted {
+  readonly identity: RecordIdentity;
+  readonly resolve: (record: StoredRecord | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Most look-ups that share one query. */
+const mostAtOnce = 500;
+
+/**
+ * Looks records up, outside of any transaction. Look-ups that come while one is under way share the next query:
+ * what a query costs is its round trip, so a busy server pays a small part of one for each call.
+ */
+export class LookUp {
+  readonly #query: (asked: string) => Promise<readonly (StoredRecord & { readonly position: number })[]>;
+  #waiting: Wanted[] = [];
+  #isRunning = false;
+
+  constructor(db: AnyDatabase, now: () => number, deadlineMs: number) {
+    const prepared = prepareLookUp(db);
+    this.#query = (asked) => within(prepared.execute({ asked, now: now() }), deadlineMs, noConnection);
+  }
+
+  find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
+    return new Promise((resolve, reject) => {
+      refuseNul(identity.scope); // it would fail the query that others share
+      this.#waiting.push({ identity, resolve, reject });
+      if (!this.#isRunning) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    // Calls that arrive in the same turn of the event loop share the query.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.length > 0) await this.#answer(this.#waiting.splice(0, mostAtOnce));
+    this.#isRunning = false;
+  }
+
+  async #answer(batch: readonly Wanted[]): Promise<void> {
+    try {
+      const found = new Map<number, StoredRecord>();
+      const asked = JSON.stringify(batch.map(({ identity: { key, field, scope } }) => [key, field, scope]));
+      for (const { position, ...record } of await this.#query(asked)) found.set(position, record);
+      for (const [index, { resolve }] of batch.entries()) resolve(found.get(index + 1));
+    } catch (error) {
+      const storeError = asFaultOfStore(error);
+      for (const { reject } of batch) reject(storeError);
+    }
+  }
+}
+
+/** One text has all that is asked for, since the drivers write arrays each in its own way. */
+function prepareLookUp(db: AnyDatabase) {
+  const { leaseUntil, fencingToken, ...columns } = getTableColumns(idempotencyRecords);
+  const { key, field, scope, expiresAt } = columns;
+  const asked = sql`json_array_elements(${sql.placeholder("asked")}::text::json) WITH ORDINALITY AS asked(identity, position)`;
+  return db
+    .select({ position: sql<number>`asked.position`.mapWith(Number), ...columns })
+    .from(idempotencyRecords)
+    .innerJoin(
+      asked,
+      and(
+        eq(key, sql`asked.identity->>0`),
+        eq(field, sql`asked.identity->>1`),
+        eq(scope, sql`asked.identity->>2`),
+      ),
+    )
+    .where(and(gt(expiresAt, sql.placeholder("now")), isNull(leaseUntil)))
+    .prepare("idempotent_look_up");
+}

@@ -1,0 +1,41 @@
+import { lte, sql } from "drizzle-orm";
+import type { AnyDatabase } from "./driver.ts";
+import { asFaultOfStore } from "./faults.ts";
+import { idempotencyRecords } from "./table.ts";
+
+/** Most records that one step of a purge deletes: locks and log in small pieces, which a standby keeps up with. */
+const chunk = 1_000;
+
+/**
+ * Deletes what has expired, and tells how many that was. Several processes at it share the work, since none
+ * waits for what another deletes.
+ *
+ * By the key, not by ctid: that names a row only within one partition, and is not known to all that speak
+ * PostgreSQL's protocol.
+ */
+export async function purgeExpired(db: AnyDatabase, now: () => number): Promise<number> {
+  const { key, field, scope, expiresAt } = idempotencyRecords;
+  for (let total = 0; ; ) {
+    const expired = db
+      .select({ key, field, scope })
+      .from(idempotencyRecords)
+      .where(lte(expiresAt, now()))
+      .limit(chunk)
+      .for("update", { skipLocked: true });
+    const deleted = await db
+      .delete(idempotencyRecords)
+      .where(sql`(${key}, ${field}, ${scope}) IN ${expired}`)
+      .returning({ expiresAt })
+      .catch((error: unknown) => {
+        throw asFaultOfStore(error);
+      });
+    total += deleted.length;
+    if (deleted.length < chunk) return total;
+  }
+}
+
+/** Purges now and then; the timer keeps no process alive. */
+export function purgeRegularly(purge: () => Promise<number>, everyMs: number): void {
+  // A purge that fails is no call's concern; the next one finds the same records.
+  setInterval(() => void purge().catch(() => {}), everyMs).unref();
+}

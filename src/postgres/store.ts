@@ -1,0 +1,122 @@
+import type { ExtractTablesWithRelations } from "drizzle-orm";
+import type { NodePgTransaction } from "drizzle-orm/node-postgres/session";
+import type { PgQueryResultHKT, PgTransaction } from "drizzle-orm/pg-core";
+import type { PostgresJsTransaction } from "drizzle-orm/postgres-js/session";
+import { checkOption, checkOptions, checkPositive, isFunction } from "../options.ts";
+import type { RecordIdentity, Running, Store, StoredRecord, Terms, Verdict } from "../store.ts";
+import {
+  type Database,
+  driverOf,
+  type NodePostgresDatabase,
+  type PostgresJsDatabase,
+  type Schema,
+} from "./driver.ts";
+import { hasLock, LockHeld, tryLock, waitForLock } from "./key-lock.ts";
+import { postgresLeases } from "./leases.ts";
+import { LookUp } from "./look-up.ts";
+import { purgeExpired, purgeRegularly } from "./purge.ts";
+import { rowOf, rowStatements } from "./rows.ts";
+import type { Row } from "./table.ts";
+import { nothingMore, type TransactionOptions, Transactions } from "./transactions.ts";
+
+export interface PostgresStoreOptions extends TransactionOptions {
+  /** The clock of records: milliseconds since the epoch. @default Date.now */
+  readonly now?: () => number;
+  /** How often expired records are looked for, in milliseconds; 0 for never. @default 10_000 */
+  readonly purgeEveryMs?: number;
+}
+
+/**
+ * Keeps records in a PostgreSQL database, in one transaction with what resolvers write through `tx`, which is
+ * the one of Drizzle's own `db.transaction()`.
+ *
+ * Any number of processes may share the database. Transactions are READ COMMITTED, whatever the default; one
+ * that PostgreSQL refuses by a deadlock or a serialization failure is run again, with its resolver.
+ *
+ * An acknowledged call is as durable as PostgreSQL was told to make it: keep `synchronous_commit` on, and have
+ * a synchronous standby if a failover must lose nothing.
+ */
+export function postgresStore<Tables extends Schema>(
+  db: NodePostgresDatabase<Tables>,
+  options?: PostgresStoreOptions,
+): Store<NodePgTransaction<Tables, ExtractTablesWithRelations<Tables>>>;
+export function postgresStore<Tables extends Schema>(
+  db: PostgresJsDatabase<Tables>,
+  options?: PostgresStoreOptions,
+): Store<PostgresJsTransaction<Tables, ExtractTablesWithRelations<Tables>>>;
+export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>>(
+  db: Database<Schema>,
+  options: PostgresStoreOptions = {},
+): Store<Tx> {
+  checkOptions("postgresStore", options, ["now", "purgeEveryMs", "deadlineMs"]);
+  checkOption("postgresStore", options, "now", "a function", isFunction);
+  checkOption("postgresStore", options, "purgeEveryMs", purgePeriod, isPurgePeriod);
+  checkPositive("postgresStore", { deadlineMs: options.deadlineMs });
+  const { now = Date.now, purgeEveryMs = 10_000 } = options;
+  const transactions = new Transactions<Tx>(driverOf(db), options);
+  const { deadlineMs } = transactions;
+  const statements = rowStatements(db);
+  const lookUp = new LookUp(db, now, deadlineMs);
+
+  async function transaction(
+    identity: RecordIdentity,
+    work: (tx: Tx, found: StoredRecord | undefined) => Promise<Verdict>,
+    { waitMs, mayDiscard }: Terms,
+  ): Promise<Verdict | Running> {
+    const select = statements.select(identity);
+    try {
+      return await transactions.run<Verdict>({
+        opening: `${tryLock(identity)}; ${select}`,
+        mayUndo: mayDiscard,
+        async work(tx, [locked = [], selected = []], bounded) {
+          let row = rowOf(selected);
+          if (!hasLock(locked) && !isRecord(row, now())) {
+            if (waitMs === 0) throw new LockHeld();
+            row = rowOf(await waitForLock(tx, identity, select, { waitMs, deadlineMs }));
+          }
+          if (isClaim(row, now())) throw new LockHeld();
+          const verdict = await bounded(() => work(tx, isRecord(row, now()) ? row : undefined));
+          if (verdict.kind === "found") return nothingMore(verdict);
+          return { result: verdict, closing: keep(verdict.record, row), undo: verdict.kind === "discard" };
+        },
+      });
+    } catch (error) {
+      if (error instanceof LockHeld) return { kind: "running" };
+      throw error;
+    }
+  }
+
+  /** The lock has kept other calls from the row that was seen, if there was one: it has expired. */
+  function keep(record: StoredRecord, expired: Row | undefined): string {
+    const row: Row = { ...record, leaseUntil: null, fencingToken: null };
+    return `${expired ? `${statements.deleteExpired(row)}; ` : ""}${statements.insert(row)}`;
+  }
+
+  function write<Result>(work: (tx: Tx) => Result | Promise<Result>): Promise<Result> {
+    return transactions.run<Result>({
+      work: async (tx, _opened, bounded) => nothingMore(await bounded(() => work(tx))),
+    });
+  }
+
+  const purge = () => purgeExpired(db, now);
+  if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs);
+  const leases = postgresLeases(transactions, statements, now);
+  return { now, find: (identity) => lookUp.find(identity), transaction, write, purge, leases };
+}
+
+const purgePeriod = "0 or a number of milliseconds, at most 2147483647";
+
+/** A timer runs a longer period after 1 ms. */
+function isPurgePeriod(value: unknown): boolean {
+  return typeof value === "number" && value >= 0 && value <= 2_147_483_647;
+}
+
+/** A row that is a live record. */
+function isRecord(row: Row | undefined, time: number): row is Row {
+  return row !== undefined && row.leaseUntil === null && row.expiresAt > time;
+}
+
+/** A row that a call with `effects: EXTERNAL` has claimed. */
+function isClaim(row: Row | undefined, time: number): boolean {
+  return row !== undefined && row.leaseUntil !== null && row.expiresAt > time;
+}

@@ -1,0 +1,37 @@
+import { drizzle } from "drizzle-orm/node-postgres";
+import { once } from "graphql-idempotent";
+import { postgresStore } from "graphql-idempotent/postgres";
+import pg from "pg";
+import { describe, expect, it } from "vitest";
+import { connectNodePostgres } from "./connect.ts";
+import { openCuttingProxy } from "./cutting-proxy.ts";
+import { openEmptyDatabase, tables } from "./entries-database.ts";
+import { insert, postgresSuite } from "./postgres-suite.ts";
+
+postgresSuite(connectNodePostgres);
+
+describe("a protected call", () => {
+  it("makes one round trip more than the same transaction without protection: its look-up", async () => {
+    await using database = await openEmptyDatabase();
+    const url = new URL(database.url);
+    await using proxy = await openCuttingProxy(Number(url.port));
+    url.port = String(proxy.port);
+    const pool = new pg.Pool({ connectionString: url.href, max: 1 });
+    const db = drizzle(pool, { schema: tables });
+    const store = postgresStore(db, { purgeEveryMs: 0 });
+    const answersTo = async (run: () => Promise<unknown>): Promise<number> => {
+      const before = proxy.answers;
+      await run();
+      return proxy.answers - before;
+    };
+    const call = { scope: "alice", field: "entries.add", key: "key" };
+    await store.find(call); // connected, and the look-up prepared
+    const plain = await answersTo(() => db.transaction((tx) => insert(tx, "a")));
+    expect(plain).toBe(3);
+    expect(await answersTo(() => store.write((tx) => insert(tx, "b")))).toBe(plain);
+    expect(await answersTo(() => once(store, call, (tx) => insert(tx, "c")))).toBe(plain + 1);
+    expect(await answersTo(() => once(store, call, (tx) => insert(tx, "never")))).toBe(1);
+    expect(await answersTo(() => Promise.all(Array.from({ length: 100 }, () => store.find(call))))).toBe(1);
+    await pool.end();
+  });
+});

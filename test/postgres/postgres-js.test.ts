@@ -1,0 +1,4 @@
+import { connectPostgresJs } from "./connect.ts";
+import { postgresSuite } from "./postgres-suite.ts";
+
+postgresSuite(connectPostgresJs);
