@@ -2,17 +2,18 @@ import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { IdempotencyError, once, SHARED } from "graphql-idempotent";
 import type { Transaction } from "graphql-idempotent/sqlite";
-import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type Bank, type BankOptions, openBank, type Payment } from "./bank/bank.ts";
 import * as tables from "./bank/tables.ts";
 import { differingReplays } from "./checks.ts";
 import { examineShop } from "./shop/books.ts";
 import { order, retryUntilAnswered } from "./shop/client.ts";
-import { startShopProcess } from "./shop/shop-process.ts";
+import { killLeftovers, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 // It starts processes, or works hard, also on machines that are busy with other things.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
+afterAll(killLeftovers);
 
 type Tx = Transaction<typeof tables>;
 

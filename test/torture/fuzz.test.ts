@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { readConfiguration } from "../../src/shop/configuration.ts";
 import { leaks } from "./checks.ts";
 import { order, product } from "./shop/client.ts";
-import { type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
+import { killLeftovers, type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
 
 // It starts processes, or works hard, also on machines that are busy with other things.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
+afterAll(killLeftovers);
 
 const seed = Number(process.env.TORTURE_SEED ?? Date.now() % 2 ** 31);
 const folder = mkdtempSync(join(tmpdir(), "torture-fuzz-"));

@@ -1,13 +1,15 @@
 import { join } from "node:path";
-import { describe, expect, it, vi } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { canInterpose } from "./interpose/interpose.ts";
 import { endAll, sameKeysEverywhere, startShops, startStoppableShop } from "./processes.ts";
 import { examineShop } from "./shop/books.ts";
 import { order, retryUntilAnswered, send } from "./shop/client.ts";
+import { killLeftovers } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 // It starts processes, or works hard, also on machines that are busy with other things.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
+afterAll(killLeftovers);
 
 describe("several processes on one file", () => {
   it("give one effect and one answer to each key that all of them get at once", async () => {

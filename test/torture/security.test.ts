@@ -7,11 +7,12 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "v
 import { openBank } from "./bank/bank.ts";
 import { leaks } from "./checks.ts";
 import { order, send } from "./shop/client.ts";
-import { type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
+import { killLeftovers, type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 // It starts processes, or works hard, also on machines that are busy with other things.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
+afterAll(killLeftovers);
 
 const folder = mkdtempSync(join(tmpdir(), "torture-security-"));
 const databaseFile = join(folder, "shop.db");

@@ -1,16 +1,17 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
-import { expect, it, vi } from "vitest";
+import { afterAll, expect, it, vi } from "vitest";
 import { Load, shopTarget } from "./kill.ts";
 import { seeded } from "./random.ts";
 import { examineShop } from "./shop/books.ts";
 import { order, retryUntilAnswered, send } from "./shop/client.ts";
-import { startShopProcess } from "./shop/shop-process.ts";
+import { killLeftovers, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 // It starts processes, or works hard, also on machines that are busy with other things.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
+afterAll(killLeftovers);
 
 it("SIGTERM under load ends the server with exit code 0, and the next one answers every retry", async () => {
   const databaseFile = join(temporaryFolder(), "shop.db");

@@ -5,16 +5,17 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
-import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type Answer, leaks } from "./checks.ts";
 import { canInterpose, interposed } from "./interpose/interpose.ts";
 import { examineShop } from "./shop/books.ts";
 import { type Call, order, retryUntilAnswered, send, transfer } from "./shop/client.ts";
-import { EndedEarly, type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
+import { EndedEarly, killLeftovers, type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 // It starts processes, or works hard, also on machines that are busy with other things.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
+afterAll(killLeftovers);
 
 const token = "alice-token";
 const internals = ["SQLITE", "idempotency_records", "insert into", "INSERT", "    at "];

@@ -81,8 +81,11 @@ export class EndedEarly extends Error {
   }
 }
 
-/** A run that fails must not leave its servers behind. */
 const processes = new Set<ChildProcess>();
-process.once("exit", () => {
+
+/** A run or a test that fails must not leave its servers behind. */
+export function killLeftovers(): void {
   for (const child of processes) child.kill("SIGKILL");
-});
+}
+
+process.once("exit", killLeftovers);
