@@ -63,7 +63,10 @@ export interface Store<Transaction> {
   /** The clock of `createdAt` and `expiresAt`: milliseconds since the epoch. */
   readonly now: () => number;
 
-  /** The live record, read without waiting for any transaction that runs. */
+  /**
+   * The live record, read without waiting for any transaction that runs. It may be left out where looking for
+   * it costs more than it is likely to spare: `transaction` finds it.
+   */
   find(identity: RecordIdentity): StoredRecord | undefined | Promise<StoredRecord | undefined>;
 
   /**

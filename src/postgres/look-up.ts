@@ -58,22 +58,43 @@ export class LookUp {
   }
 }
 
-/** One text has all that is asked for, since the drivers write arrays each in its own way. */
+/**
+ * One text has all that is asked for, since the drivers write arrays each in its own way. Lateral and limited,
+ * it is answered by one step into the index for each key; as a join, PostgreSQL would rather read a small table
+ * as a whole.
+ */
 function prepareLookUp(db: AnyDatabase) {
   const { leaseUntil, fencingToken, ...columns } = getTableColumns(idempotencyRecords);
   const { key, field, scope, expiresAt } = columns;
-  const asked = sql`json_array_elements(${sql.placeholder("asked")}::text::json) WITH ORDINALITY AS asked(identity, position)`;
-  return db
-    .select({ position: sql<number>`asked.position`.mapWith(Number), ...columns })
+  const record = db
+    .select(columns)
     .from(idempotencyRecords)
-    .innerJoin(
-      asked,
+    .where(
       and(
-        eq(key, sql`asked.identity->>0`),
-        eq(field, sql`asked.identity->>1`),
-        eq(scope, sql`asked.identity->>2`),
+        eq(key, sql`identity->>0`),
+        eq(field, sql`identity->>1`),
+        eq(scope, sql`identity->>2`),
+        gt(expiresAt, sql.placeholder("now")),
+        isNull(leaseUntil),
       ),
     )
-    .where(and(gt(expiresAt, sql.placeholder("now")), isNull(leaseUntil)))
+    .limit(1)
+    .as("record");
+  const asked = sql`json_array_elements(${sql.placeholder("asked")}::text::json) WITH ORDINALITY AS asked(identity, position)`;
+  return db
+    .select({
+      position: sql<number>`asked.position`.mapWith(Number),
+      scope: record.scope,
+      field: record.field,
+      key: record.key,
+      fingerprint: record.fingerprint,
+      resourceId: record.resourceId,
+      format: record.format,
+      payload: record.payload,
+      createdAt: record.createdAt,
+      expiresAt: record.expiresAt,
+    })
+    .from(asked)
+    .innerJoinLateral(record, sql`true`)
     .prepare("idempotent_look_up");
 }

@@ -1,7 +1,8 @@
 import { lte, sql } from "drizzle-orm";
 import type { AnyDatabase } from "./driver.ts";
-import { asFaultOfStore } from "./faults.ts";
+import { asFaultOfStore, noConnection } from "./faults.ts";
 import { idempotencyRecords } from "./table.ts";
+import { within } from "./within.ts";
 
 /** Most records that one step of a purge deletes: locks and log in small pieces, which a standby keeps up with. */
 const chunk = 1_000;
@@ -13,7 +14,7 @@ const chunk = 1_000;
  * By the key, not by ctid: that names a row only within one partition, and is not known to all that speak
  * PostgreSQL's protocol.
  */
-export async function purgeExpired(db: AnyDatabase, now: () => number): Promise<number> {
+export async function purgeExpired(db: AnyDatabase, now: () => number, deadlineMs: number): Promise<number> {
   const { key, field, scope, expiresAt } = idempotencyRecords;
   for (let total = 0; ; ) {
     const expired = db
@@ -22,13 +23,14 @@ export async function purgeExpired(db: AnyDatabase, now: () => number): Promise<
       .where(lte(expiresAt, now()))
       .limit(chunk)
       .for("update", { skipLocked: true });
-    const deleted = await db
+    const deletion = db
       .delete(idempotencyRecords)
       .where(sql`(${key}, ${field}, ${scope}) IN ${expired}`)
       .returning({ expiresAt })
-      .catch((error: unknown) => {
-        throw asFaultOfStore(error);
-      });
+      .execute();
+    const deleted = await within(deletion, deadlineMs, noConnection).catch((error: unknown) => {
+      throw asFaultOfStore(error);
+    });
     total += deleted.length;
     if (deleted.length < chunk) return total;
   }

@@ -2,6 +2,7 @@ import type { ExtractTablesWithRelations } from "drizzle-orm";
 import type { NodePgTransaction } from "drizzle-orm/node-postgres/session";
 import type { PgQueryResultHKT, PgTransaction } from "drizzle-orm/pg-core";
 import type { PostgresJsTransaction } from "drizzle-orm/postgres-js/session";
+import { timeOfKey } from "../key.ts";
 import { checkOption, checkOptions, checkPositive, isFunction } from "../options.ts";
 import type { RecordIdentity, Running, Store, StoredRecord, Terms, Verdict } from "../store.ts";
 import {
@@ -58,6 +59,10 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
   const statements = rowStatements(db);
   const lookUp = new LookUp(db, now, deadlineMs);
 
+  async function find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
+    return isJustMade(identity.key, now()) ? undefined : lookUp.find(identity);
+  }
+
   async function transaction(
     identity: RecordIdentity,
     work: (tx: Tx, found: StoredRecord | undefined) => Promise<Verdict>,
@@ -98,10 +103,10 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
     });
   }
 
-  const purge = () => purgeExpired(db, now);
+  const purge = () => purgeExpired(db, now, deadlineMs);
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs);
   const leases = postgresLeases(transactions, statements, now);
-  return { now, find: (identity) => lookUp.find(identity), transaction, write, purge, leases };
+  return { now, find, transaction, write, purge, leases };
 }
 
 const purgePeriod = "0 or a number of milliseconds, at most 2147483647";
@@ -109,6 +114,16 @@ const purgePeriod = "0 or a number of milliseconds, at most 2147483647";
 /** A timer runs a longer period after 1 ms. */
 function isPurgePeriod(value: unknown): boolean {
   return typeof value === "number" && value >= 0 && value <= 2_147_483_647;
+}
+
+/**
+ * A key that tells its age (UUIDv7) and was made within the last second is hardly a retry's: to look for its
+ * record would be a round trip for nothing. If it is there, the transaction finds it.
+ */
+function isJustMade(key: string, time: number): boolean {
+  // A key from a header has the field's name behind it.
+  const age = time - (timeOfKey(key.slice(0, 36)) ?? 0);
+  return age >= 0 && age < 1_000;
 }
 
 /** A row that is a live record. */

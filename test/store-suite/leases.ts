@@ -18,12 +18,17 @@ export function leaseSuite<Tx>(open: OpenEntries<Tx>): void {
   let there: Store<Tx>;
 
   beforeEach(async () => {
+    // A crashed process renews nothing: leases are renewed where a test says so.
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     opened = await open();
     here = opened.store;
     there = await opened.another();
   });
 
-  afterEach(() => opened[Symbol.asyncDispose]());
+  afterEach(async () => {
+    vi.useRealTimers();
+    await opened[Symbol.asyncDispose]();
+  });
 
   function add(text: string) {
     return (tx: Tx) => opened.insert(tx, text);
@@ -126,42 +131,32 @@ export function leaseSuite<Tx>(open: OpenEntries<Tx>): void {
     });
 
     it("is told by its signal that another run has taken over", async () => {
-      vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
-      try {
-        const { external, finishLate, outcome } = await crashedRun();
-        opened.clock.now += 1_000;
-        await onceExternal(there, call, () => ({ id: 2 }));
-        expect(external.signal.aborted).toBe(false);
-        await vi.advanceTimersByTimeAsync(250);
-        await vi.waitFor(() => expect(external.signal.aborted).toBe(true));
-        finishLate({ id: 1 });
-        await outcome.catch(() => {});
-      } finally {
-        vi.useRealTimers();
-      }
+      const { external, finishLate, outcome } = await crashedRun();
+      opened.clock.now += 1_000;
+      await onceExternal(there, call, () => ({ id: 2 }));
+      expect(external.signal.aborted).toBe(false);
+      await vi.advanceTimersByTimeAsync(250);
+      await vi.waitFor(() => expect(external.signal.aborted).toBe(true));
+      finishLate({ id: 1 });
+      await outcome.catch(() => {});
     });
 
     it("keeps its lease for as long as it runs", async () => {
-      vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
-      try {
-        const { finishLate, outcome } = await crashedRun();
-        for (let quarter = 0; quarter < 8; quarter++) {
-          opened.clock.now += 250;
-          await vi.advanceTimersByTimeAsync(250);
-          await vi.waitFor(
-            async () => {
-              expect((await opened.records())[0]?.leaseUntil).toBe(opened.clock.now + 1_000);
-            },
-            { timeout: 10_000 },
-          );
-        }
-        const duplicate = onceExternal(there, { ...call, concurrent: "REJECT" }, vi.fn());
-        await expect(duplicate).rejects.toMatchObject({ code: "IDEMPOTENCY_CONCURRENT_REQUEST" });
-        finishLate({ id: 1 });
-        expect(await outcome).toMatchObject({ result: { id: 1 }, replayed: false });
-      } finally {
-        vi.useRealTimers();
+      const { finishLate, outcome } = await crashedRun();
+      for (let quarter = 0; quarter < 8; quarter++) {
+        opened.clock.now += 250;
+        await vi.advanceTimersByTimeAsync(250);
+        await vi.waitFor(
+          async () => {
+            expect((await opened.records())[0]?.leaseUntil).toBe(opened.clock.now + 1_000);
+          },
+          { timeout: 10_000 },
+        );
       }
+      const duplicate = onceExternal(there, { ...call, concurrent: "REJECT" }, vi.fn());
+      await expect(duplicate).rejects.toMatchObject({ code: "IDEMPOTENCY_CONCURRENT_REQUEST" });
+      finishLate({ id: 1 });
+      expect(await outcome).toMatchObject({ result: { id: 1 }, replayed: false });
     });
   });
 

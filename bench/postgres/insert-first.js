@@ -1,0 +1,35 @@
+// The design that src/postgres does not have, to be measured at its side: it writes an unfinished record first,
+// for which a duplicate waits by ON CONFLICT, and completes it at the end. As many round trips, no advisory lock.
+import { driverOf } from "../../dist/postgres/driver.js";
+import { postgresStore } from "../../dist/postgres/index.js";
+import { rowOf } from "../../dist/postgres/rows.js";
+import { Transactions } from "../../dist/postgres/transactions.js";
+
+export function insertFirstStore(db) {
+  const { now, find } = postgresStore(db, { purgeEveryMs: 0 });
+  const transactions = new Transactions(driverOf(db), {});
+
+  function transaction({ scope, field, key }, work) {
+    const identity = [key, field, scope].map(quote);
+    const where = `"key" = ${identity[0]} AND field = ${identity[1]} AND scope = ${identity[2]}`;
+    const time = now();
+    return transactions.run({
+      opening: `INSERT INTO idempotency_records (key, field, scope, fingerprint, format, payload, created_at, expires_at) VALUES (${identity.join(", ")}, '', 'json', '', ${time}, ${time + 60_000}) ON CONFLICT DO NOTHING RETURNING 1 AS inserted; SELECT * FROM idempotency_records WHERE ${where} AND payload <> ''`,
+      async work(tx, results, bounded) {
+        const found = rowOf(results.at(-1));
+        const verdict = await bounded(() => work(tx, found));
+        if (verdict.kind === "found") return { result: verdict, closing: "", undo: false };
+        const { fingerprint, resourceId, format, payload, createdAt, expiresAt } = verdict.record;
+        const closing = `UPDATE idempotency_records SET fingerprint = ${quote(fingerprint)}, resource_id = ${quote(resourceId)}, format = ${quote(format)}, payload = ${quote(payload)}, created_at = ${createdAt}, expires_at = ${expiresAt} WHERE ${where}`;
+        return { result: verdict, closing, undo: false };
+      },
+    });
+  }
+
+  return { now, find, transaction };
+}
+
+/** Good enough for the values of the bench, which have no backslash. */
+function quote(value) {
+  return value === null ? "NULL" : `'${value.replaceAll("'", "''")}'`;
+}
