@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { isPromise } from "@graphql-tools/utils";
 import type Sqlite from "better-sqlite3";
 import { IdempotencyError } from "../errors.ts";
+import { Deadline, isDeadline } from "./deadline.ts";
 import { asStoreError, isBusy, unavailable } from "./faults.ts";
 import { placeOf } from "./place.ts";
 import type { Guard } from "./statements.ts";
@@ -281,10 +281,6 @@ function asUnavailable(error: unknown): IdempotencyError {
     : unavailable("The database can't be used right now.", error);
 }
 
-function isDeadline(error: unknown): boolean {
-  return error instanceof IdempotencyError && error.code === "IDEMPOTENCY_DEADLINE_EXCEEDED";
-}
-
 function displaced(): IdempotencyError {
   return unavailable("The database file is not where it was opened.");
 }
@@ -295,43 +291,4 @@ function keep<Value>(value: Value): Value {
 
 function immediate(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** One timer for all calls, since they run one at a time. */
-class Deadline {
-  readonly #ms: number;
-  #timer: NodeJS.Timeout | undefined;
-  #onTimeout = (): void => {};
-
-  constructor(ms: number) {
-    this.#ms = ms;
-  }
-
-  /** The value, or a rejection when its promise takes longer than the deadline; a late result goes nowhere. */
-  within(value: unknown): unknown {
-    if (!isPromise(value)) return value;
-    return new Promise((resolve, reject) => {
-      this.#onTimeout = () => reject(this.#exceeded());
-      if (this.#timer) this.#timer.refresh();
-      else this.#timer = setTimeout(() => this.#onTimeout(), this.#ms);
-      value.then(resolve, reject);
-    });
-  }
-
-  /** Between batches the timer runs on, for nobody, and keeps no process alive. */
-  rest(): void {
-    this.#onTimeout = () => {};
-    this.#timer?.unref();
-  }
-
-  clear(): void {
-    clearTimeout(this.#timer);
-  }
-
-  #exceeded(): IdempotencyError {
-    return new IdempotencyError(
-      "IDEMPOTENCY_DEADLINE_EXCEEDED",
-      `The call took longer than the ${this.#ms} ms that a transaction may last, and was rolled back. Retry with the same key.`,
-    );
-  }
 }
