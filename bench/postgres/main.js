@@ -89,17 +89,18 @@ async function start(trial) {
   return { trial, servers, generators };
 }
 
+/** By number, not by time: a process that shares the cores with many would else be measured before it is compiled. */
 async function warmUp({ trial, servers, generators }) {
   if (trial.keys === "replay") {
     const [{ hello }] = servers;
     await generators[0].ask("fill", { url: hello.url, pool: trial.name, size: 5_000 });
   }
-  await send({ trial, servers, generators }, 6);
+  await send({ trial, servers, generators }, { amount: 4_000 });
 }
 
-async function send({ trial, servers, generators }, duration) {
+async function send({ trial, servers, generators }, howLong) {
   const keys = trial.keys === "replay" ? { pool: trial.name } : (trial.keys ?? "v7");
-  const load = { connections: Math.ceil(connections / servers.length), seconds: duration, keys };
+  const load = { connections: Math.ceil(connections / servers.length), ...howLong, keys };
   const loads = await Promise.all(
     servers.map(({ hello }, index) => generators[index].ask("send", { url: hello.url, ...load })),
   );
@@ -110,7 +111,7 @@ async function send({ trial, servers, generators }, duration) {
 
 async function measure(one) {
   await Promise.all(one.servers.map((server) => server.ask("startMeters")));
-  const loads = await send(one, seconds);
+  const loads = await send(one, { seconds });
   const meters = await Promise.all(one.servers.map((server) => server.ask("readMeters")));
   const sum = (list, of) => list.reduce((total, item) => total + of(item), 0);
   const requests = sum(loads, (load) => load.requests);
