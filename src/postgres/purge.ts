@@ -35,9 +35,3 @@ export async function purgeExpired(db: AnyDatabase, now: () => number, deadlineM
     if (deleted.length < chunk) return total;
   }
 }
-
-/** Purges now and then; the timer keeps no process alive. */
-export function purgeRegularly(purge: () => Promise<number>, everyMs: number): void {
-  // A purge that fails is no call's concern; the next one finds the same records.
-  setInterval(() => void purge().catch(() => {}), everyMs).unref();
-}

@@ -4,6 +4,7 @@ import type { PgQueryResultHKT, PgTransaction } from "drizzle-orm/pg-core";
 import type { PostgresJsTransaction } from "drizzle-orm/postgres-js/session";
 import { timeOfKey } from "../key.ts";
 import { checkOption, checkOptions, checkPositive, isFunction } from "../options.ts";
+import { isPurgePeriod, purgePeriod, purgeRegularly } from "../purge.ts";
 import type { RecordIdentity, Running, Store, StoredRecord, Terms, Verdict } from "../store.ts";
 import {
   type Database,
@@ -15,7 +16,7 @@ import {
 import { hasLock, LockHeld, tryLock, waitForLock } from "./key-lock.ts";
 import { postgresLeases } from "./leases.ts";
 import { LookUp } from "./look-up.ts";
-import { purgeExpired, purgeRegularly } from "./purge.ts";
+import { purgeExpired } from "./purge.ts";
 import { rowOf, rowStatements } from "./rows.ts";
 import type { Row } from "./table.ts";
 import { nothingMore, type TransactionOptions, Transactions } from "./transactions.ts";
@@ -107,13 +108,6 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs);
   const leases = postgresLeases(transactions, statements, now);
   return { now, find, transaction, write, purge, leases };
-}
-
-const purgePeriod = "0 or a number of milliseconds, at most 2147483647";
-
-/** A timer runs a longer period after 1 ms. */
-function isPurgePeriod(value: unknown): boolean {
-  return typeof value === "number" && value >= 0 && value <= 2_147_483_647;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { and, eq, getTableColumns, gt, inArray, isNull, lte, type Placeholder, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
 import { checkOption, checkOptions, isFunction } from "../options.ts";
+import { isPurgePeriod, purgePeriod, purgeRegularly } from "../purge.ts";
 import type { RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
 import { asStoreError, isBusy, unavailable } from "./faults.ts";
@@ -83,13 +84,6 @@ export function sqliteStore<Tables extends Schema>(
   return { now, find, transaction, write: (work) => writer.run("write", work), purge, leases };
 }
 
-const purgePeriod = "0 or a number of milliseconds, at most 2147483647";
-
-/** A timer runs a longer period after 1 ms. */
-function isPurgePeriod(value: unknown): boolean {
-  return typeof value === "number" && value >= 0 && value <= 2_147_483_647;
-}
-
 function checkTable(reader: BetterSQLite3Database, file: string): void {
   try {
     reader.select().from(idempotencyRecords).limit(1).all();
@@ -143,10 +137,4 @@ function prepareDeleteExpired(drizzle: BetterSQLite3Database) {
     .where(lte(idempotencyRecords.expiresAt, sql.placeholder("now")))
     .limit(purgeChunk);
   return drizzle.delete(idempotencyRecords).where(inArray(sql`rowid`, expired)).prepare();
-}
-
-function purgeRegularly(purge: () => Promise<number>, everyMs: number, closing: AbortSignal): void {
-  // A purge that fails is no call's concern; the next one finds the same records.
-  const timer = setInterval(() => void purge().catch(() => {}), everyMs).unref();
-  closing.addEventListener("abort", () => clearInterval(timer), { once: true });
 }
