@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { canInterpose } from "./interpose/interpose.ts";
-import { endAll, sameKeysEverywhere, startShops, startStoppableShop } from "./processes.ts";
+import { endAll, sameKeysEverywhere, startStoppableShop } from "./processes.ts";
 import { examineShop } from "./shop/books.ts";
 import { order, retryUntilAnswered, send } from "./shop/client.ts";
-import { killLeftovers } from "./shop/shop-process.ts";
+import { killLeftovers, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
 // It starts processes, or works hard, also on machines that are busy with other things.
@@ -24,8 +24,7 @@ describe("several processes on one file", () => {
       async (end) => {
         const databaseFile = join(temporaryFolder(), "shop.db");
         const stopped = await startStoppableShop(databaseFile);
-        const [other] = await startShops(databaseFile, 1);
-        if (!other) throw new Error("unreachable");
+        const other = await startShopProcess({ databaseFile, canBeHastened: true });
         const before = await retryUntilAnswered(order("before", 1), { url: () => other.url });
 
         stopped.stopInCommit();
@@ -42,6 +41,7 @@ describe("several processes on one file", () => {
         expect(replay).toEqual(before);
         expect(query.body.data).toEqual({ viewer: { name: "Alice" } });
 
+        other.signal("SIGUSR2");
         const { status, body, response } = await refused;
         expect(status).toBe(503);
         expect(response.headers.get("retry-after")).toBe("1");

@@ -39,7 +39,7 @@ export async function sameKeysEverywhere(options: {
   };
 }
 
-export async function startShops(databaseFile: string, count: number): Promise<ShopProcess[]> {
+async function startShops(databaseFile: string, count: number): Promise<ShopProcess[]> {
   return Promise.all(Array.from({ length: count }, () => startShopProcess({ databaseFile })));
 }
 

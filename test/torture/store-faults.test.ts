@@ -142,12 +142,13 @@ describe.runIf(canMount())("on a small file system of its own", () => {
 describe("what others do to the file", () => {
   it("a lock that is held for too long gets 503, and leaves the server responsive", async () => {
     const databaseFile = join(temporaryFolder(), "shop.db");
-    const shop = await startShopProcess({ databaseFile });
+    const shop = await startShopProcess({ databaseFile, canBeHastened: true });
     const other = new Sqlite(databaseFile);
     other.exec("BEGIN IMMEDIATE");
     const refused = callUntilRefused(shop, "locked");
     const query = await send({ query: "{ viewer { name } }", variables: {} }, shop.url, token);
     expect(query.body.data).toEqual({ viewer: { name: "Alice" } });
+    shop.signal("SIGUSR2");
     const history = await refused;
     other.exec("COMMIT");
     other.close();
