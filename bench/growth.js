@@ -112,7 +112,7 @@ export async function measurePurge({ expired, quietSeconds, limitSeconds, folder
       });
       try {
         const { url } = server.hello;
-        const send = (seconds) => generator.ask("send", { url, ...load, keys: "v7", seconds });
+        const send = (seconds) => generator.ask("send", { urls: [url], ...load, keys: "v7", seconds });
         await send(quietSeconds / 2);
         const quiet = await measureWhile(server, () => send(quietSeconds));
         const purging = await measureWhile(server, () =>

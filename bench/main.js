@@ -10,22 +10,31 @@ import { fillGrowth, measureGrowth, measureMemory, measurePurge } from "./growth
 import { describeMachine } from "./machine.js";
 import { measureSideBySide } from "./measure.js";
 import { measureOverhead } from "./overhead.js";
+import { createTables } from "./postgres-work.js";
 import { report } from "./report.js";
 import { startPostgres, startRedis } from "./services.js";
-import { mainTrials, peerTrials } from "./trials.js";
+import { mainTrials, peerTrials, postgresTrials } from "./trials.js";
 
 const efforts = {
   full: {
-    main: { connections: [1, 16, 64, 256], rounds: 5, seconds: 1.5, warmUpSeconds: 2, replayPool: 10_000 },
-    peers: { connections: [1, 16, 64, 256], rounds: 3, seconds: 1.5, warmUpSeconds: 1, replayPool: 0 },
+    main: {
+      connections: [1, 16, 64, 256],
+      rounds: 5,
+      seconds: 1.5,
+      warmUp: { seconds: 2 },
+      replayPool: 10_000,
+    },
+    peers: { connections: [1, 16, 64, 256], rounds: 3, seconds: 1.5, warmUp: { seconds: 1 }, replayPool: 0 },
+    postgres: { connections: [64], rounds: 5, seconds: 2.5, warmUp: { amount: 4_000 }, replayPool: 5_000 },
     growth: { sizes: [1_000, 1_000_000, 10_000_000], rounds: 7, calls: 4_000 },
     purge: { expired: 1_000_000, quietSeconds: 8, limitSeconds: 150 },
     memory: { early: 10_000, late: 1_000_000 },
     overhead: { rounds: 7, calls: 10_000 },
   },
   quick: {
-    main: { connections: [1, 64], rounds: 2, seconds: 1, warmUpSeconds: 1, replayPool: 1_000 },
-    peers: { connections: [64], rounds: 2, seconds: 1, warmUpSeconds: 0.5, replayPool: 0 },
+    main: { connections: [1, 64], rounds: 2, seconds: 0.6, warmUp: { seconds: 0.5 }, replayPool: 1_000 },
+    peers: { connections: [64], rounds: 2, seconds: 0.6, warmUp: { seconds: 0.4 }, replayPool: 0 },
+    postgres: { connections: [64], rounds: 1, seconds: 1, warmUp: { amount: 300 }, replayPool: 300 },
     growth: { sizes: [1_000, 100_000], rounds: 2, calls: 2_000 },
     purge: { expired: 20_000, quietSeconds: 2, limitSeconds: 10 },
     memory: { early: 10_000, late: 20_000 },
@@ -33,8 +42,8 @@ const efforts = {
   },
 };
 
-const parts = ["main", "peers", "growth", "purge", "memory", "overhead"];
-const trialNames = [...mainTrials, ...peerTrials].map(({ name }) => name);
+const parts = ["main", "peers", "postgres", "growth", "purge", "memory", "overhead"];
+const trialNames = [...mainTrials, ...peerTrials, ...postgresTrials].map(({ name }) => name);
 
 const usage = `Usage: npm run bench -- [options]
   --quick        a short run, to see that all works; its figures are rough
@@ -57,7 +66,7 @@ async function main() {
   // Also when a signal ends the run: the files may have grown to many gigabytes.
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
-  const results = { machine: await describeMachine(folder), quick, leftOut: [] };
+  const results = { machine: await describeMachine(folder), quick, services: {}, leftOut: [] };
   await measure(results, { effort, only, folder });
   results.minutes = (performance.now() - started) / 60_000;
 
@@ -113,6 +122,9 @@ async function measure(results, { effort, only, folder }) {
   if (own.length > 0) results.main = await measureSideBySide(own, { ...effort.main, folder, log });
   const peers = wanted("peers", peerTrials);
   if (peers.length > 0) results.peers = await measurePeers(results, peers, { ...effort.peers, folder });
+  const onPostgres = wanted("postgres", postgresTrials);
+  if (onPostgres.length > 0)
+    results.postgres = await measurePostgres(results, onPostgres, { ...effort.postgres, folder });
   if (isWanted("overhead")) results.overhead = await measureOverhead({ ...effort.overhead, folder, log });
   if (isWanted("purge")) results.purge = await measurePurge({ ...effort.purge, folder, log });
   // Neither the filling of files nor the memory of a process is measured by the clock: they share the cores.
@@ -142,14 +154,26 @@ async function measurePeers(results, trials, plan) {
       }
     }
     for (const trial of trials) if (trial.needs in failures) leaveOut(trial, failures[trial.needs]);
-    results.services = Object.fromEntries(
-      Object.entries(services).map(([name, service]) => [name, service.settings]),
-    );
+    for (const [name, { settings }] of Object.entries(services)) results.services[name] = settings;
     const settings = { redisUrl: services.redis?.url, postgresUrl: services.postgres?.url };
     const present = trials.filter(({ needs }) => !(needs in failures));
     return await measureSideBySide(present, { ...plan, settings, leaveOut, log });
   } finally {
     for (const service of Object.values(services)) await service.stop();
+  }
+}
+
+/** All trials on one PostgreSQL, whose connections are as many for each of them. */
+async function measurePostgres(results, trials, plan) {
+  const postgres = await startPostgres(plan.folder);
+  try {
+    results.services.postgres = postgres.settings;
+    await createTables(postgres.url);
+    const settings = { postgresUrl: postgres.url, postgresConnections: 20 };
+    const { cpuSeconds: databaseCpuSeconds } = postgres;
+    return await measureSideBySide(trials, { ...plan, settings, databaseCpuSeconds, log });
+  } finally {
+    await postgres.stop();
   }
 }
 

@@ -11,10 +11,12 @@ import { createDatabaseFile, input, operation } from "./work.js";
  * @property {number[]} connections
  * @property {number} rounds
  * @property {number} seconds of each sample
- * @property {number} warmUpSeconds
+ * @property {{ seconds: number } | { amount: number }} warmUp by number, where processes that share the cores would
+ *   else be measured before they are compiled
  * @property {number} replayPool how many results are stored for replays
  * @property {string} folder for database files
  * @property {Record<string, unknown>} [settings] what servers need besides their file
+ * @property {() => Promise<number | null>} [databaseCpuSeconds] what the database's own processes have used
  * @property {(trial: import("./trials.js").Trial, reason: string) => void} [leaveOut] is told of a server that does
  *   not start; without it, that ends the run
  * @property {(line: string) => void} log
@@ -28,7 +30,7 @@ export async function measureSideBySide(trials, plan) {
   try {
     for (const trial of trials) {
       try {
-        running.push({ trial, server: await startServer(trial, plan) });
+        running.push({ trial, server: await startServers(trial, plan) });
       } catch (error) {
         if (!plan.leaveOut) throw error;
         plan.leaveOut(trial, error.message);
@@ -40,7 +42,7 @@ export async function measureSideBySide(trials, plan) {
       const samples = new Map(running.map(({ trial }) => [trial.name, []]));
       for (let round = 1; round <= plan.rounds; round++) {
         for (const { trial, server } of running) {
-          const sample = await measureOnce(trial, server, generator, connectionCount, plan.seconds);
+          const sample = await measureOnce(trial, server, generator, connectionCount, plan);
           samples.get(trial.name).push(sample);
         }
         plan.log(`${connectionCount} connections, round ${round} of ${plan.rounds}: ${line(samples)}`);
@@ -50,7 +52,7 @@ export async function measureSideBySide(trials, plan) {
           trial: trial.name,
           title: trial.title,
           connections: connectionCount,
-          pragmas: server.hello.pragmas,
+          pragmas: server.pragmas,
           samples: samples.get(trial.name),
         });
       }
@@ -66,50 +68,85 @@ function line(samples) {
   return [...samples].map(([name, list]) => `${name} ${Math.round(list.at(-1).perSecond)}`).join(" · ");
 }
 
-async function startServer({ name, server }, { folder, settings }) {
+/** The server of a trial: one process, or several, asked and stopped together. */
+async function startServers({ name, server, processes = 1 }, { folder, settings }) {
   const file = join(folder, `${name}.db`);
   await createDatabaseFile(file);
-  return startChild("server.js", { server, file, ...settings });
+  const parameters = { server, file, processes, ...settings };
+  const children = await Promise.all(
+    Array.from({ length: processes }, () => startChild("server.js", parameters)),
+  );
+  const askAll = (question) => Promise.all(children.map((child) => child.ask(question)));
+  return {
+    urls: children.map(({ hello }) => hello.url),
+    pragmas: children[0].hello.pragmas,
+    startMeters: () => askAll("startMeters"),
+    readMeters: async () => sumUp(await askAll("readMeters")),
+    stop: () => Promise.all(children.map((child) => child.stop())),
+  };
+}
+
+function sumUp(meters) {
+  const sum = (of) => meters.reduce((total, meter) => total + of(meter), 0);
+  const [worst] = [...meters].sort((a, b) => b.loopDelayMs.p99 - a.loopDelayMs.p99);
+  return {
+    cpuSeconds: sum(({ cpuSeconds }) => cpuSeconds),
+    loopBusy: sum(({ loopBusy }) => loopBusy) / meters.length,
+    loopDelayMs: worst.loopDelayMs,
+    commits: sum(({ commits }) => commits),
+    executed: sum(({ executed }) => executed),
+  };
 }
 
 /** Lets the compilers settle, and stores what replays will ask for. */
-async function warmUp(trial, server, generator, { warmUpSeconds, replayPool }) {
-  const { url } = server.hello;
+async function warmUp(trial, { urls }, generator, { warmUp: howLong, replayPool }) {
   if (trial.keys === "replay")
-    check(trial, await generator.ask("fill", { url, pool: trial.name, size: replayPool }));
-  check(
-    trial,
-    await generator.ask("send", { url, connections: 32, seconds: warmUpSeconds, keys: keysOf(trial) }),
-  );
+    check(trial, await generator.ask("fill", { urls, pool: trial.name, size: replayPool }));
+  const load = { urls, connections: 32, ...howLong, keys: keysOf(trial) };
+  check(trial, await generator.ask("send", load));
 }
 
-async function measureOnce(trial, server, generator, connections, seconds) {
-  const { url } = server.hello;
+async function measureOnce(trial, server, generator, connections, plan) {
+  const { seconds, databaseCpuSeconds = async () => null } = plan;
   await untilIdle(server);
-  await server.ask("startMeters");
-  const load = await generator.ask("send", { url, connections, seconds, keys: keysOf(trial) });
-  const meters = await server.ask("readMeters");
+  const databaseBefore = await databaseCpuSeconds();
+  await server.startMeters();
+  const load = await generator.ask("send", {
+    urls: server.urls,
+    connections,
+    seconds,
+    keys: keysOf(trial),
+  });
+  const meters = await server.readMeters();
+  const databaseAfter = await databaseCpuSeconds();
   check(trial, load);
   checkWork(trial, load, meters, connections);
   return {
     ...load,
     ...meters,
     cpuMsPerRequest: load.requests > 0 ? (meters.cpuSeconds * 1000) / load.requests : null,
+    databaseCpuMsPerRequest:
+      databaseAfter !== null && load.requests > 0
+        ? ((databaseAfter - databaseBefore) * 1000) / load.requests
+        : null,
     callsPerCommit: meters.executed > 0 && meters.commits > 0 ? meters.executed / meters.commits : null,
   };
 }
 
 /** What was under way when the load before this one ended must not count as this one's work. */
 async function untilIdle(server) {
-  await server.ask("startMeters");
+  await server.startMeters();
   for (let before = -1, executed = 0; executed !== before; ) {
     await sleep(20);
     before = executed;
-    ({ executed } = await server.ask("readMeters"));
+    ({ executed } = await server.readMeters());
   }
 }
 
-/** Sends one request twice, so that no peer is measured that was set up not to protect anything. */
+/**
+ * Sends one request twice, the second time to another process if there is one, so that nothing is measured that
+ * was set up not to protect anything.
+ */
 async function checkReplay({ name }, server) {
   const key = randomUUID();
   const request = {
@@ -117,10 +154,10 @@ async function checkReplay({ name }, server) {
     headers: { "content-type": "application/json", authorization: "customer-1", "idempotency-key": key },
     body: JSON.stringify({ query: operation, variables: { input, key } }),
   };
-  await server.ask("startMeters");
-  const first = await (await fetch(server.hello.url, request)).json();
-  const second = await (await fetch(server.hello.url, request)).json();
-  const { executed } = await server.ask("readMeters");
+  await server.startMeters();
+  const first = await (await fetch(server.urls[0], request)).json();
+  const second = await (await fetch(server.urls.at(-1), request)).json();
+  const { executed } = await server.readMeters();
   if (executed === 1 && isDeepStrictEqual(first.data, second.data)) return;
   throw new Error(`${name}: a retry ran the resolver ${executed} times: ${JSON.stringify([first, second])}`);
 }

@@ -1,7 +1,7 @@
 // The results as Markdown: the tables of the README.
 import { median, proportion, spread } from "./statistics.js";
 import { targetsOf } from "./targets.js";
-import { mainTrials, peerTrials } from "./trials.js";
+import { mainTrials, peerTrials, postgresTrials } from "./trials.js";
 
 export function report(results) {
   return [
@@ -9,6 +9,7 @@ export function report(results) {
     ...targets(results),
     ...sideBySide("Apollo Server standalone", mainTrials, results.main),
     ...sideBySide("Peers, Apollo Server on Express 5", peerTrials, results.peers),
+    ...sideBySide("PostgreSQL, Apollo Server standalone", postgresTrials, results.postgres),
     ...leftOut(results),
     ...growth(results.growth),
     ...purge(results.purge),
@@ -57,6 +58,7 @@ function targets(results) {
 function sideBySide(title, trials, results) {
   if (!results) return [];
   const counts = [...new Set(results.map(({ connections }) => connections))];
+  const isOnDatabase = hasDatabaseCpu(results);
   return [
     `## ${title}`,
     ...counts.flatMap((connections) => [
@@ -66,13 +68,14 @@ function sideBySide(title, trials, results) {
         results.filter((result) => result.connections === connections),
       ),
     ]),
-    "CPU is the server process's. The loop's delay includes the 1 ms of its measure.",
+    `CPU is the server's, of all its processes${isOnDatabase ? "; PostgreSQL's is that of all of its own" : ""}. The loop's delay includes the 1 ms of its measure.`,
   ];
 }
 
 function connectionTable(trials, results) {
   const byName = new Map(results.map((result) => [result.trial, result]));
   const baselines = [...new Set(trials.flatMap(({ against }) => against))].filter((name) => byName.has(name));
+  const isOnDatabase = hasDatabaseCpu(results);
   const head = [
     "",
     "requests/s",
@@ -80,6 +83,7 @@ function connectionTable(trials, results) {
     "p50 ms",
     "p99 ms",
     "CPU ms/request",
+    ...(isOnDatabase ? ["PostgreSQL's CPU"] : []),
     "loop delay p99 ms",
     "calls/commit",
     "load's CPU",
@@ -100,12 +104,17 @@ function connectionTable(trials, results) {
         cell(({ latencyMs }) => latencyMs.p50, 1),
         cell(({ latencyMs }) => latencyMs.p99, 1),
         cell(({ cpuMsPerRequest }) => cpuMsPerRequest, 2),
+        ...(isOnDatabase ? [cell(({ databaseCpuMsPerRequest }) => databaseCpuMsPerRequest, 2)] : []),
         cell(({ loopDelayMs }) => loopDelayMs.p99, 1),
         cell(({ callsPerCommit }) => callsPerCommit, 1),
         `${cell(({ generatorBusy }) => 100 * generatorBusy, 0)} %`,
       ];
     });
   return table(head, rows);
+}
+
+function hasDatabaseCpu(results) {
+  return results.some(({ samples }) => samples.some((sample) => sample.databaseCpuMsPerRequest !== null));
 }
 
 function perSecond(sample) {

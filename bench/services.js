@@ -1,7 +1,7 @@
 // Servers that some peers need. They are started for the bench alone, on free ports, and end with it.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -43,10 +43,15 @@ async function redisVersion() {
   }
 }
 
-/** PostgreSQL as it comes: fsync and synchronous_commit are on. */
-export async function startPostgres(folder) {
+/**
+ * PostgreSQL as it comes: fsync and synchronous_commit are on.
+ *
+ * @param {string} folder
+ * @param {{ flags?: string[] }} [settings] what it is started with
+ */
+export async function startPostgres(folder, { flags = [] } = {}) {
   const port = await freePort();
-  const database = "dbos_system";
+  const database = "bench";
   const log = [];
   const postgres = new EmbeddedPostgres({
     databaseDir: join(folder, "postgres"),
@@ -55,7 +60,8 @@ export async function startPostgres(folder) {
     createPostgresUser: process.getuid?.() === 0,
     persistent: false,
     initdbFlags: ["--encoding=UTF8"],
-    postgresFlags: ["-c", "max_connections=300"], // side by side, the pools of all servers stay open
+    // Side by side, the pools of all servers stay open.
+    postgresFlags: ["-c", "max_connections=300", ...flags.flatMap((flag) => ["-c", flag])],
     onLog: (line) => log.push(line),
     onError: (line) => log.push(line),
   });
@@ -78,8 +84,28 @@ export async function startPostgres(folder) {
   return {
     settings: settings.rows[0],
     url: `postgresql://postgres:password@127.0.0.1:${port}/${database}`,
+    cpuSeconds: () => cpuSecondsOf(join(folder, "postgres")),
     stop: () => postgres.stop(),
   };
+}
+
+/** What a server's processes have used that are still there, by Linux's own count; null elsewhere. */
+async function cpuSecondsOf(databaseFolder) {
+  try {
+    const [postmaster] = (await readFile(join(databaseFolder, "postmaster.pid"), "utf8")).split("\n");
+    const children = await readFile(`/proc/${postmaster}/task/${postmaster}/children`, "utf8");
+    const times = await Promise.all([postmaster, ...children.trim().split(" ")].map(ticksOf));
+    return times.reduce((sum, ticks) => sum + ticks, 0) / 100;
+  } catch {
+    return null;
+  }
+}
+
+/** User and system time of a process, and of its children that have ended, in hundredths of a second (proc(5)). */
+async function ticksOf(pid) {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ""); // it may have ended
+  const times = text.slice(text.lastIndexOf(")")).split(" ").slice(12, 16);
+  return times.reduce((sum, ticks) => sum + Number(ticks), 0);
 }
 
 async function freePort() {

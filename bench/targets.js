@@ -4,7 +4,8 @@ import { peerTrials } from "./trials.js";
 
 export function targetsOf(results) {
   return [
-    ...ratioTargets(results),
+    ...ratioTargets(results.main, mainRatios, ""),
+    ...ratioTargets(results.postgres, postgresRatios, "PostgreSQL: "),
     ...peerTarget(results),
     ...growthTargets(results),
     ...purgeTargets(results),
@@ -12,21 +13,29 @@ export function targetsOf(results) {
   ];
 }
 
-const ratios = [
+const mainRatios = [
   { trial: "protected", against: "plain", connections: 64, least: 3 },
   { trial: "protected", against: "write", connections: 64, least: 0.9 },
   { trial: "protected", against: "plain", connections: 1, least: 0.95 },
   { trial: "replay", against: "noop", connections: 64, least: 0.9 },
 ];
 
-function ratioTargets({ main = [] }) {
+const postgresRatios = [
+  { trial: "postgres-protected", against: "postgres-plain", connections: 64, least: 0.85 },
+  { trial: "postgres-replay", against: "postgres-protected", connections: 64, least: 2 },
+  { trial: "postgres-three", against: "postgres-protected", connections: 64, least: 1.6 },
+  { trial: "postgres-protected", against: "postgres-dbos", connections: 64, least: 5 },
+];
+
+function ratioTargets(results = [], ratios, place) {
   return ratios.flatMap(({ trial, against, connections, least }) => {
-    const own = find(main, trial, connections);
-    const baseline = find(main, against, connections);
+    const own = find(results, trial, connections);
+    const baseline = find(results, against, connections);
     if (!own || !baseline) return [];
     const ratio = proportion(own.samples, baseline.samples, ({ perSecond }) => perSecond).median;
+    if (!Number.isFinite(ratio)) return []; // a baseline that answered nothing, in a run as short as --quick
     return atLeast(
-      `${own.title} / ${baseline.title}, ${connections} connection${connections === 1 ? "" : "s"}`,
+      `${place}${own.title} / ${baseline.title}, ${connections} connection${connections === 1 ? "" : "s"}`,
       ratio,
       least,
     );

@@ -6,6 +6,7 @@
  * @property {string} title what tables and charts call it
  * @property {string} server the name of what it starts, in servers/index.js
  * @property {"v7" | "v4" | "replay"} keys new keys of one kind, or those of results that are stored
+ * @property {number} [processes] how many of these servers share the connections, 1 if not given
  * @property {boolean} [protects] a retry must not run the resolver again; it is checked before the trial
  * @property {"redis" | "postgres"} [needs] a service, in services.js
  * @property {string[]} against the trials that it is set in proportion to
@@ -123,5 +124,80 @@ export const peerTrials = [
     needs: "postgres",
     keys: "v7",
     against: ["express-plain"],
+  },
+];
+
+/** Apollo Server standalone on PostgreSQL; the drivers are node-postgres and postgres.js. @type {Trial[]} */
+export const postgresTrials = [
+  {
+    name: "postgres-plain",
+    title: "plain transaction",
+    server: "postgresPlain",
+    keys: "v7",
+    against: [],
+  },
+  {
+    name: "postgres-protected",
+    protects: true,
+    title: "@idempotent, first calls",
+    server: "postgresIdempotent",
+    keys: "v7",
+    against: ["postgres-plain"],
+  },
+  {
+    name: "postgres-protected-v4",
+    protects: true,
+    title: "@idempotent, first calls, UUIDv4 keys",
+    server: "postgresIdempotent",
+    keys: "v4",
+    against: ["postgres-plain"],
+  },
+  {
+    name: "postgres-replay",
+    protects: true,
+    title: "@idempotent, replays",
+    server: "postgresIdempotent",
+    keys: "replay",
+    against: ["postgres-protected"],
+  },
+  {
+    name: "postgres-three",
+    protects: true,
+    title: "@idempotent, first calls, three processes",
+    server: "postgresIdempotent",
+    processes: 3,
+    keys: "v7",
+    against: ["postgres-protected"],
+  },
+  {
+    name: "postgres-js-plain",
+    title: "plain transaction, postgres.js",
+    server: "postgresJsPlain",
+    keys: "v7",
+    against: ["postgres-plain"],
+  },
+  {
+    name: "postgres-js-protected",
+    protects: true,
+    title: "@idempotent, first calls, postgres.js",
+    server: "postgresJsIdempotent",
+    keys: "v7",
+    against: ["postgres-js-plain"],
+  },
+  {
+    name: "postgres-insert-first",
+    protects: true,
+    title: "the other design: insert first, complete at the end",
+    server: "postgresInsertFirst",
+    keys: "v7",
+    against: ["postgres-plain", "postgres-protected"],
+  },
+  {
+    name: "postgres-dbos",
+    protects: true,
+    title: "@dbos-inc/dbos-sdk, the transaction as a step",
+    server: "postgresDbos",
+    keys: "v7",
+    against: ["postgres-plain", "postgres-protected"],
   },
 ];

@@ -21,11 +21,17 @@ export const servers = {
   expressIdempotencyRedis: peerOnExpress("expressIdempotencyRedis"),
   powertoolsRedis: peerOnExpress("powertoolsRedis"),
   dbos: peerOnExpress("dbos"),
+  postgresPlain: onPostgres("plain"),
+  postgresJsPlain: onPostgres("plainPostgresJs"),
+  postgresIdempotent: onPostgres("idempotentResolver", [idempotencyPlugin()]),
+  postgresJsIdempotent: onPostgres("idempotentPostgresJs", [idempotencyPlugin()]),
+  postgresInsertFirst: onPostgres("insertFirst", [idempotencyPlugin()]),
+  postgresDbos: onPostgres("dbos"),
 };
 
 function standalone(open, plugins = []) {
   return async (settings) => {
-    const { schema, close, ...rest } = open(settings);
+    const { schema, close, ...rest } = await open(settings);
     const { url, stop } = await listenStandalone(schema, plugins);
     return { ...rest, url, close: () => stop().then(close) };
   };
@@ -44,5 +50,13 @@ function peerOnExpress(name) {
   return async (settings) => {
     const peers = await import("./peers.js");
     return onExpress(peers[name])(settings);
+  };
+}
+
+/** So are the servers on PostgreSQL, whose drivers no others need. */
+function onPostgres(name, plugins = []) {
+  return async (settings) => {
+    const postgres = await import("./postgres.js");
+    return standalone(postgres[name], plugins)(settings);
   };
 }

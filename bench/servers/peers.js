@@ -1,13 +1,13 @@
 // The peers, each as its documentation says to use it. In front of them all: the plain resolver, or its parts.
 import { IdempotencyConfig, makeIdempotent } from "@aws-lambda-powertools/idempotency";
 import { CachePersistenceLayer } from "@aws-lambda-powertools/idempotency/cache";
-import { DBOS } from "@dbos-inc/dbos-sdk";
 import { Idempotency } from "@node-idempotency/core";
 import { MemoryStorageAdapter } from "@node-idempotency/storage-adapter-memory";
 import { RedisStorageAdapter } from "@node-idempotency/storage-adapter-redis";
 import { createClient } from "@redis/client";
 import expressIdempotency from "express-idempotency";
 import expressIdempotencyRedisAdapter from "express-idempotency-redis-adapter";
+import { asWorkflow, launchDbos } from "./dbos.js";
 import { plain, plainWith } from "./resolvers.js";
 
 /** @node-idempotency/core with its storage in memory. Its Express package is not on npm. */
@@ -91,21 +91,10 @@ export async function powertoolsRedis({ redisUrl, ...settings }) {
   return closing({ ...server, middleware: [] }, () => client.destroy());
 }
 
-/** DBOS: the key is the workflow's ID, the work its only step. Its records are in PostgreSQL. */
+/** DBOS, with its records in PostgreSQL. */
 export async function dbos({ postgresUrl, ...settings }) {
-  DBOS.setConfig({ name: "bench", systemDatabaseUrl: postgresUrl, logLevel: "error" });
-  const server = plainWith(settings, (createOrder) => {
-    const workflow = DBOS.registerWorkflow(
-      (input) => DBOS.runStep(async () => createOrder(input), { name: "createOrder" }),
-      { name: "createOrder" },
-    );
-    return async (_root, { input, idempotencyKey }) => {
-      const handle = await DBOS.startWorkflow(workflow, { workflowID: idempotencyKey })(input);
-      return handle.getResult();
-    };
-  });
-  await DBOS.launch();
-  return closing({ ...server, middleware: [] }, () => DBOS.shutdown());
+  const server = plainWith(settings, asWorkflow);
+  return closing({ ...server, middleware: [] }, await launchDbos({ postgresUrl }));
 }
 
 function closing(server, closeMore) {

@@ -8,12 +8,12 @@ import { constantOrder, openConnection, prepareTakeOrder, schema, takeOrder, typ
 /** How often a resolver did the work, to be held against the number of answers. */
 export const executed = { count: 0 };
 
-function counted(work) {
+export function counted(work) {
   executed.count++;
   return work();
 }
 
-function executable(createOrder, { directive = "", definitions = [] } = {}) {
+export function executable(createOrder, { directive = "", definitions = [] } = {}) {
   return makeExecutableSchema({
     typeDefs: [...definitions, typeDefs.replace("DIRECTIVE", directive)],
     resolvers: {

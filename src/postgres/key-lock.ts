@@ -3,6 +3,7 @@ import { sql } from "drizzle-orm";
 import type { RecordIdentity } from "../store.ts";
 import { type RawRows, rowsOf } from "./driver.ts";
 import { isLockTimeout } from "./faults.ts";
+import { hasStandby } from "./standby.ts";
 
 /** The part of a Drizzle transaction that the lock needs. */
 interface Executor {
@@ -15,11 +16,11 @@ interface Executor {
  *
  * The other design, to insert an unfinished record first (ON CONFLICT makes a duplicate wait for it) and to
  * complete it at the end, makes as many round trips. But it writes the record twice, in the log and in every
- * index, and each call leaves a dead row behind. Side by side (bench/postgres), PostgreSQL spends 10 to 30 %
+ * index, and each call leaves a dead row behind. Side by side (`npm run bench`), PostgreSQL spends 10 to 30 %
  * more CPU on a call with it, and calls come out slower by 2 to 9 %.
  */
 export function tryLock(identity: RecordIdentity): string {
-  return `SELECT pg_try_advisory_xact_lock(${numberOf(identity)}) AS locked`;
+  return `SELECT pg_try_advisory_xact_lock(${numberOf(identity)}) AS locked, ${hasStandby} AS has_standby`;
 }
 
 /** Whether {@link tryLock} got it. */
