@@ -1,3 +1,3 @@
 import { defineConfig } from "drizzle-kit";
 
-export default defineConfig({ dialect: "sqlite", schema: "./src/shop/tables.ts", out: "./drizzle" });
+export default defineConfig({ dialect: "sqlite", schema: "./src/shop/sqlite/tables.ts", out: "./drizzle" });

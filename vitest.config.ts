@@ -26,16 +26,18 @@ export default defineConfig({
         test: {
           name: "package",
           include: ["test/**/*.test.ts"],
-          exclude: ["**/node_modules/**", "test/postgres/**"],
+          exclude: ["**/node_modules/**", "test/**/postgres/**"],
           typecheck: { enabled: true, include: ["test/**/*.test-d.ts"], tsconfig: "./tsconfig.json" },
         },
       },
       {
-        // These share a PostgreSQL server, which is started when one of them is to run.
+        // These share a PostgreSQL server, which is started when one of them is to run. The tests of the shop run
+        // on it too.
         extends: true,
         test: {
           name: "postgres",
-          include: ["test/postgres/**/*.test.ts"],
+          include: ["test/**/postgres/**/*.test.ts", "test/shop/*.test.ts"],
+          exclude: ["**/node_modules/**", "test/shop/{configuration,graphiql}.test.ts"],
           globalSetup: ["test/postgres/start-postgres.ts"],
         },
       },

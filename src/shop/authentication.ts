@@ -2,23 +2,27 @@ import { hash } from "node:crypto";
 import { MapperKind, mapSchema } from "@graphql-tools/utils";
 import { eq, sql } from "drizzle-orm";
 import { defaultFieldResolver, type GraphQLFieldConfig, type GraphQLSchema } from "graphql";
-import type { RequestContext, ShopDatabase } from "./context.ts";
-import { unauthenticated } from "./errors.ts";
-import { type Customer, customers } from "./tables.ts";
+import type { RequestContext } from "./context.ts";
+import type { Customer, ShopDatabase } from "./database.ts";
+import { databaseUnavailable, unauthenticated } from "./errors.ts";
 
 /** Makes the function that finds the customer of an `Authorization: Bearer <token>` header. */
-export function createAuthenticator(
-  database: ShopDatabase,
-): (authorization: string | undefined) => Customer | undefined {
-  const byToken = database.db
+export function createAuthenticator({ db, tables: { customers } }: ShopDatabase) {
+  const byToken = db
     .select()
     .from(customers)
     .where(eq(customers.tokenHash, sql.placeholder("tokenHash")))
-    .prepare();
+    .prepare("customer_by_token");
 
-  return function authenticate(authorization) {
+  return async function authenticate(authorization: string | undefined): Promise<Customer | undefined> {
     const token = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
-    return token === undefined ? undefined : byToken.get({ tokenHash: tokenHash(token) });
+    if (token === undefined) return undefined;
+    try {
+      const [customer] = await byToken.execute({ tokenHash: tokenHash(token) });
+      return customer;
+    } catch (cause) {
+      throw databaseUnavailable(cause);
+    }
   };
 }
 

@@ -3,16 +3,20 @@ import { fileURLToPath } from "node:url";
 export interface Configuration {
   /** 0 stands for any free port. */
   readonly port: number;
-  readonly databaseFile: string;
+  readonly database: DatabaseAddress;
   /** Whether the seeded customers can be used with tokens that everybody knows. */
   readonly hasDemoTokens: boolean;
 }
+
+export type DatabaseAddress =
+  | { readonly kind: "sqlite"; readonly file: string }
+  | { readonly kind: "postgres"; readonly url: string };
 
 /** @throws {Error} that says in one line which variable is wrong, and how it should be */
 export function readConfiguration(environment: NodeJS.ProcessEnv): Configuration {
   return {
     port: readPort(environment.PORT || "4000"),
-    databaseFile: readDatabaseFile(environment.DATABASE_URL || "file:shop.db"),
+    database: readDatabaseAddress(environment.DATABASE_URL || "file:shop.db"),
     hasDemoTokens: environment.NODE_ENV !== "production",
   };
 }
@@ -22,18 +26,27 @@ function readPort(port: string): number {
   throw new Error(`PORT must be a whole number from 0 to 65535, but it is ${JSON.stringify(port)}.`);
 }
 
-function readDatabaseFile(url: string): string {
-  if (/^postgres(ql)?:/i.test(url)) {
-    // The URL may hold a password, so it is not repeated.
-    throw new Error(
-      "DATABASE_URL names a PostgreSQL database, which the shop does not support yet. Name an SQLite file, such as file:shop.db.",
-    );
-  }
+function readDatabaseAddress(url: string): DatabaseAddress {
+  if (/^postgres(ql)?:/i.test(url)) return { kind: "postgres", url: readPostgresUrl(url) };
   const file = fileOf(url);
-  if (file) return file;
+  if (file) return { kind: "sqlite", file };
   throw new Error(
-    `DATABASE_URL must be the URL of an SQLite file, such as file:shop.db or file:///var/lib/shop.db, but it is ${JSON.stringify(url)}.`,
+    `DATABASE_URL must be the URL of an SQLite file, such as file:shop.db or file:///var/lib/shop.db, or of a PostgreSQL database, such as ${exampleUrl}, but it is ${JSON.stringify(withoutPassword(url))}.`,
   );
+}
+
+const exampleUrl = "postgres://user:password@localhost:5432/shop";
+
+/** It may hold a password, so an error doesn't repeat it. */
+function readPostgresUrl(url: string): string {
+  if (URL.canParse(url) && /^\/[^/]+$/.test(new URL(url).pathname)) return url;
+  throw new Error(
+    `DATABASE_URL must be a URL that ends with the name of a PostgreSQL database, such as ${exampleUrl}, but it is none. In a password, percent-encode what is neither a letter nor a digit.`,
+  );
+}
+
+function withoutPassword(url: string): string {
+  return url.replace(/\/\/.*@/, "//…@");
 }
 
 /** `file:` with an absolute URL, or with a path that is relative to the working directory. */

@@ -1,22 +1,17 @@
 import type { TransactionContext } from "graphql-idempotent";
-import type { Database, Transaction } from "graphql-idempotent/sqlite";
-import type * as tables from "./tables.ts";
-
-export type ShopDatabase = Database<typeof tables>;
-export type ShopTransaction = Transaction<typeof tables>;
+import type { Customer, ShopTransaction } from "./database.ts";
 
 /** What every request has. */
 export interface RequestContext {
-  readonly database: ShopDatabase;
   /** Who asks; undefined when the request has no known token. */
-  readonly customer: tables.Customer | undefined;
+  readonly customer: Customer | undefined;
   /** The `Idempotency-Key` request header. */
   readonly idempotencyKey: string | readonly string[] | undefined;
 }
 
 /** What resolvers get: they run for customers only, see `requireCustomer`. */
 export interface CustomerContext extends RequestContext {
-  readonly customer: tables.Customer;
+  readonly customer: Customer;
 }
 
 /** What resolvers of `@idempotent` mutations get. */

@@ -1,4 +1,6 @@
+import { HeaderMap } from "@apollo/server";
 import { GraphQLError } from "graphql";
+import { IdempotencyError } from "graphql-idempotent";
 
 /** The `extensions.code` of an error of the shop. */
 export type ShopErrorCode =
@@ -22,6 +24,17 @@ export function unauthenticated(): ShopError {
     "UNAUTHENTICATED",
     "This field requires a customer, but no known token was sent. Send the header Authorization: Bearer <token>.",
   );
+}
+
+/** What a protected mutation answers when its store fails, for a request that doesn't get so far. */
+export function databaseUnavailable(cause: unknown): IdempotencyError {
+  const error = new IdempotencyError(
+    "IDEMPOTENCY_STORE_UNAVAILABLE",
+    "The database can't be used right now. Retry with the same key.",
+    { cause },
+  );
+  Object.assign(error.extensions, { http: { status: 503, headers: new HeaderMap([["retry-after", "1"]]) } });
+  return error;
 }
 
 /** Also for what belongs to somebody else: that it exists is not for everybody to know. */

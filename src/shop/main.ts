@@ -27,8 +27,8 @@ function fail(error: unknown): void {
   process.exitCode = 1;
 }
 
-function welcome({ url, file }: Shop, hasDemoTokens: boolean): string {
-  const lines = [`The shop is open: ${url}`, `Database: ${file}`];
+function welcome({ url, location }: Shop, hasDemoTokens: boolean): string {
+  const lines = [`The shop is open: ${url}`, `Database: ${location}`];
   if (!hasDemoTokens) return lines.join("\n");
   const [alice] = demoCustomers;
   const query = `mutation { createOrder(input: {productId: \\"${demoProduct.id}\\", quantity: 1}) { id product { name stock } } }`;

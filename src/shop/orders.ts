@@ -1,10 +1,10 @@
 import { and, asc, eq, gt, gte, sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
-import type { CustomerContext, IdempotentContext, ShopTransaction } from "./context.ts";
+import type { CustomerContext, IdempotentContext } from "./context.ts";
+import type { Order, Product, ShopDatabase, ShopTransaction } from "./database.ts";
 import { badUserInput, notFound, outOfStock, type ShopError } from "./errors.ts";
 import { type Money, maxAmount } from "./money.ts";
 import { type PageArguments, pageOf } from "./page.ts";
-import { type Order, orders, type Product, products } from "./tables.ts";
 
 interface CreateOrderInput {
   readonly productId: string;
@@ -12,99 +12,100 @@ interface CreateOrderInput {
   readonly note?: string | null;
 }
 
-export const orderResolvers = {
-  Query: {
-    orders(_root: unknown, page: PageArguments, { customer, database }: CustomerContext): Order[] {
-      const { limit, after } = pageOf(page);
-      return database.db
-        .select()
-        .from(orders)
-        .where(and(eq(orders.customerId, customer.id), gt(orders.id, after)))
-        .orderBy(asc(orders.id))
-        .limit(limit)
-        .all();
-    },
+export function orderResolvers({ db, store, tables: { orders, products } }: ShopDatabase) {
+  /** Checks the stock and takes from it in one statement. */
+  async function takeStock(tx: ShopTransaction, productId: string, quantity: number) {
+    const [taken] = await tx
+      .update(products)
+      .set({ stock: sql`${products.stock} - ${quantity}` })
+      .where(and(eq(products.id, productId), gte(products.stock, quantity)))
+      .returning({ price: products.price, currency: products.currency });
+    if (!taken) throw await refusal(tx, productId, quantity);
+    return taken;
+  }
 
-    order(_root: unknown, { id }: { id: string }, { customer, database }: CustomerContext): Order {
-      const order = database.db.select().from(orders).where(eq(orders.id, id)).get();
-      if (order?.customerId !== customer.id) throw notFound("order", id);
-      return order;
-    },
-  },
+  async function refusal(tx: ShopTransaction, productId: string, quantity: number): Promise<ShopError> {
+    const [product] = await tx.select().from(products).where(eq(products.id, productId));
+    return product ? outOfStock(quantity, product.stock) : notFound("product", productId);
+  }
 
-  Mutation: {
-    createOrder(
-      _root: unknown,
-      { input: { productId, quantity, note = null } }: { input: CreateOrderInput },
-      { customer, tx }: IdempotentContext,
-    ): Order {
-      if (quantity < 1) throw badUserInput(`\`quantity\` must be 1 or more, but it is ${quantity}.`);
-      const { price, currency } = takeStock(tx, productId, quantity);
-      const total = price * quantity;
-      if (total > maxAmount) {
-        throw badUserInput(
-          `An order's total is at most ${maxAmount}, but this one's is ${total}. Order fewer.`,
-        );
-      }
-      const order: Order = {
-        id: uuidv7(),
-        customerId: customer.id,
-        productId,
-        quantity,
-        note,
-        total,
-        currency,
-        status: "PLACED",
-        createdAt: new Date().toISOString(),
-      };
-      tx.insert(orders).values(order).run();
-      return order;
-    },
+  return {
+    Query: {
+      async orders(_root: unknown, page: PageArguments, { customer }: CustomerContext): Promise<Order[]> {
+        const { limit, after } = pageOf(page);
+        return db
+          .select()
+          .from(orders)
+          .where(and(eq(orders.customerId, customer.id), gt(orders.id, after)))
+          .orderBy(asc(orders.id))
+          .limit(limit);
+      },
 
-    /** Without a key: the order's state says whether the stock has been given back. */
-    cancelOrder(
-      _root: unknown,
-      { id }: { id: string },
-      { customer, database }: CustomerContext,
-    ): Promise<Order> {
-      return database.write((tx) => {
-        const order = tx.select().from(orders).where(eq(orders.id, id)).get();
+      async order(_root: unknown, { id }: { id: string }, { customer }: CustomerContext): Promise<Order> {
+        const [order] = await db.select().from(orders).where(eq(orders.id, id));
         if (order?.customerId !== customer.id) throw notFound("order", id);
-        if (order.status === "CANCELLED") return order;
-        tx.update(orders).set({ status: "CANCELLED" }).where(eq(orders.id, id)).run();
-        tx.update(products)
-          .set({ stock: sql`${products.stock} + ${order.quantity}` })
-          .where(eq(products.id, order.productId))
-          .run();
-        return { ...order, status: "CANCELLED" };
-      });
-    },
-  },
-
-  Order: {
-    product({ productId }: Order, _args: unknown, { database }: CustomerContext): Product | undefined {
-      return database.db.select().from(products).where(eq(products.id, productId)).get();
+        return order;
+      },
     },
 
-    total({ total, currency }: Order): Money {
-      return { amount: total, currency };
+    Mutation: {
+      async createOrder(
+        _root: unknown,
+        { input: { productId, quantity, note = null } }: { input: CreateOrderInput },
+        { customer, tx }: IdempotentContext,
+      ): Promise<Order> {
+        if (quantity < 1) throw badUserInput(`\`quantity\` must be 1 or more, but it is ${quantity}.`);
+        const { price, currency } = await takeStock(tx, productId, quantity);
+        const total = price * quantity;
+        if (total > maxAmount) {
+          throw badUserInput(
+            `An order's total is at most ${maxAmount}, but this one's is ${total}. Order fewer.`,
+          );
+        }
+        const order: Order = {
+          id: uuidv7(),
+          customerId: customer.id,
+          productId,
+          quantity,
+          note,
+          total,
+          currency,
+          status: "PLACED",
+          createdAt: new Date().toISOString(),
+        };
+        await tx.insert(orders).values(order);
+        return order;
+      },
+
+      /** Without a key: the order's state says whether the stock has been given back. */
+      cancelOrder(_root: unknown, { id }: { id: string }, { customer }: CustomerContext): Promise<Order> {
+        return store.write(async (tx) => {
+          const [order] = await tx.select().from(orders).where(eq(orders.id, id));
+          if (order?.customerId !== customer.id) throw notFound("order", id);
+          const [cancelled] = await tx
+            .update(orders)
+            .set({ status: "CANCELLED" })
+            .where(and(eq(orders.id, id), eq(orders.status, "PLACED")))
+            .returning();
+          if (!cancelled) return { ...order, status: "CANCELLED" }; // it was before, or by another call meanwhile
+          await tx
+            .update(products)
+            .set({ stock: sql`${products.stock} + ${order.quantity}` })
+            .where(eq(products.id, order.productId));
+          return cancelled;
+        });
+      },
     },
-  },
-};
 
-/** Checks the stock and takes from it in one statement. */
-function takeStock(tx: ShopTransaction, productId: string, quantity: number) {
-  const taken = tx
-    .update(products)
-    .set({ stock: sql`${products.stock} - ${quantity}` })
-    .where(and(eq(products.id, productId), gte(products.stock, quantity)))
-    .returning({ price: products.price, currency: products.currency })
-    .all()[0];
-  if (!taken) throw refusal(tx, productId, quantity);
-  return taken;
-}
+    Order: {
+      async product({ productId }: Order): Promise<Product | undefined> {
+        const [product] = await db.select().from(products).where(eq(products.id, productId));
+        return product;
+      },
 
-function refusal(tx: ShopTransaction, productId: string, quantity: number): ShopError {
-  const product = tx.select().from(products).where(eq(products.id, productId)).get();
-  return product ? outOfStock(quantity, product.stock) : notFound("product", productId);
+      total({ total, currency }: Order): Money {
+        return { amount: total, currency };
+      },
+    },
+  };
 }

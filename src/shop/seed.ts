@@ -1,7 +1,6 @@
 import { eq, inArray } from "drizzle-orm";
 import { tokenHash } from "./authentication.ts";
-import type { ShopDatabase } from "./context.ts";
-import { type Account, accounts, customers, type Product, products } from "./tables.ts";
+import type { Account, Product, ShopTransaction, Tables } from "./database.ts";
 
 /** Fixed IDs make seeding idempotent by nature, and let documentation name them. */
 function seedId(number: number): string {
@@ -38,26 +37,28 @@ const seedProducts: Product[] = [
 ];
 
 /**
- * Puts in what is missing and leaves the rest alone, in one transaction. The demo tokens are valid with
- * `withDemoTokens`, and never without, even if an earlier start had put them in.
+ * Puts in what is missing and leaves the rest alone. The demo tokens are valid with `withDemoTokens`, and never
+ * without, even if an earlier start had put them in.
  */
-export function seed(database: ShopDatabase, withDemoTokens: boolean): Promise<void> {
-  return database.write((tx) => {
-    const demoHashes = demoCustomers.map(({ token }) => tokenHash(token));
-    tx.update(customers).set({ tokenHash: null }).where(inArray(customers.tokenHash, demoHashes)).run();
-    tx.insert(customers)
-      .values(demoCustomers.map(({ id, name, address }) => ({ id, name, address })))
-      .onConflictDoNothing()
-      .run();
-    if (withDemoTokens) {
-      for (const { id, token } of demoCustomers) {
-        tx.update(customers)
-          .set({ tokenHash: tokenHash(token) })
-          .where(eq(customers.id, id))
-          .run();
-      }
+export async function seed(
+  tx: ShopTransaction,
+  { accounts, customers, products }: Tables,
+  withDemoTokens: boolean,
+): Promise<void> {
+  const demoHashes = demoCustomers.map(({ token }) => tokenHash(token));
+  await tx.update(customers).set({ tokenHash: null }).where(inArray(customers.tokenHash, demoHashes));
+  await tx
+    .insert(customers)
+    .values(demoCustomers.map(({ id, name, address }) => ({ id, name, address })))
+    .onConflictDoNothing();
+  if (withDemoTokens) {
+    for (const { id, token } of demoCustomers) {
+      await tx
+        .update(customers)
+        .set({ tokenHash: tokenHash(token) })
+        .where(eq(customers.id, id));
     }
-    tx.insert(accounts).values(seedAccounts).onConflictDoNothing().run();
-    tx.insert(products).values(seedProducts).onConflictDoNothing().run();
-  });
+  }
+  await tx.insert(accounts).values(seedAccounts).onConflictDoNothing();
+  await tx.insert(products).values(seedProducts).onConflictDoNothing();
 }

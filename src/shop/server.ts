@@ -1,40 +1,34 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
 import { ApolloServer } from "@apollo/server";
 import { unwrapResolverError } from "@apollo/server/errors";
 import { ApolloServerPluginDrainHttpServer } from "@apollo/server/plugin/drainHttpServer";
 import { expressMiddleware } from "@as-integrations/express5";
-import { sql } from "drizzle-orm";
 import express, { type ErrorRequestHandler, type RequestHandler } from "express";
 import type { GraphQLFormattedError } from "graphql";
 import { idempotencyPlugin } from "graphql-idempotent/apollo-server";
-import { openDatabase } from "graphql-idempotent/sqlite";
 import { createAuthenticator } from "./authentication.ts";
 import type { Configuration } from "./configuration.ts";
-import type { RequestContext, ShopDatabase } from "./context.ts";
+import type { RequestContext } from "./context.ts";
+import { openShopDatabase, type ShopDatabase } from "./database.ts";
+import { driverErrorOf } from "./driver-error.ts";
 import { graphiqlPlugin } from "./graphiql.ts";
 import { createSchema } from "./schema.ts";
-import { seed } from "./seed.ts";
-import * as tables from "./tables.ts";
 
 export interface Shop {
   /** Where the API is: http://localhost:4000/graphql */
   readonly url: string;
-  /** The database file's absolute path. */
-  readonly file: string;
+  /** Where its database is; without a password. */
+  readonly location: string;
   /** Takes no further connection, finishes the calls that run, and closes the database. */
   close(): Promise<void>;
 }
 
-const migrationsFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
-
 /** @throws {Error} that says in one line why the shop can't open */
-export async function startShop({ port, databaseFile, hasDemoTokens }: Configuration): Promise<Shop> {
-  const database = openDatabase(databaseFile, { schema: tables, migrationsFolder });
+export async function startShop({ port, database: address, hasDemoTokens }: Configuration): Promise<Shop> {
+  const database = await openShopDatabase(address, hasDemoTokens);
   try {
-    await seed(database, hasDemoTokens);
     const app = express();
     const server = createServer(app);
     const apollo = new ApolloServer<RequestContext>({
@@ -58,7 +52,7 @@ export async function startShop({ port, databaseFile, hasDemoTokens }: Configura
     let closed: Promise<void> | undefined;
     return {
       url: `http://localhost:${(server.address() as AddressInfo).port}/graphql`, // `as`: it listens on TCP
-      file: database.file,
+      location: database.location,
       close() {
         closed ??= apollo.stop().then(() => database.close());
         return closed;
@@ -82,8 +76,7 @@ function route(app: express.Express, apollo: ApolloServer<RequestContext>, datab
     express.json({ limit: "100kb" }),
     expressMiddleware(apollo, {
       context: async ({ req: { headers } }) => ({
-        database,
-        customer: authenticate(headers.authorization),
+        customer: await authenticate(headers.authorization),
         idempotencyKey: headers["idempotency-key"],
       }),
     }),
@@ -91,10 +84,15 @@ function route(app: express.Express, apollo: ApolloServer<RequestContext>, datab
   app.use(answerBadRequest);
 }
 
-function healthz(database: ShopDatabase): RequestHandler {
-  return (_request, response) => {
-    database.db.get(sql`select 1 from ${tables.products} limit 1`);
-    response.json({ status: "ok" });
+function healthz({ db, tables: { products } }: ShopDatabase): RequestHandler {
+  return async (_request, response) => {
+    try {
+      await db.select({ id: products.id }).from(products).limit(1);
+      response.json({ status: "ok" });
+    } catch (error) {
+      console.error(String(driverErrorOf(error)));
+      response.status(503).json({ status: "unavailable" });
+    }
   };
 }
 
@@ -122,11 +120,14 @@ function maskFaults(formatted: GraphQLFormattedError, error: unknown): GraphQLFo
   const fault = unwrapResolverError(error);
   switch (formatted.extensions?.code) {
     case "INTERNAL_SERVER_ERROR":
-      console.error(fault);
+      console.error(driverErrorOf(fault));
       return { ...formatted, message: "Internal server error" };
     case "IDEMPOTENCY_STORE_UNAVAILABLE":
       // There may be thousands of these at once, so no stack.
-      console.error(String(fault), fault instanceof Error && fault.cause ? String(fault.cause) : "");
+      console.error(
+        String(fault),
+        fault instanceof Error && fault.cause ? String(driverErrorOf(fault.cause)) : "",
+      );
       return formatted;
     default:
       return formatted;

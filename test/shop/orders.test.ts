@@ -34,14 +34,14 @@ describe("createOrder", () => {
       message: expect.stringContaining("asks for 2, but there are 1 in stock"),
     });
     expect(await stockOf(shop, lastCup)).toBe(1);
-    shop.connect().prepare("UPDATE products SET stock = 2 WHERE id = ?").run(lastCup);
+    await shop.query(`UPDATE products SET stock = 2 WHERE id = '${lastCup}'`);
     const retry = await shop.ask(order);
     expect(retry.body.data.createOrder.quantity).toBe(2);
     expect(await stockOf(shop, lastCup)).toBe(0);
   });
 
   it("sells the last piece to one of many concurrent orders", async () => {
-    shop.connect().prepare("UPDATE products SET stock = 1 WHERE id = ?").run(lastCup);
+    await shop.query(`UPDATE products SET stock = 1 WHERE id = '${lastCup}'`);
     const answers = await Promise.all(
       Array.from({ length: 20 }, () =>
         shop.ask(createOrder(randomUUID(), { productId: lastCup, quantity: 1 })),
@@ -113,7 +113,7 @@ describe("somebody else's order", () => {
 
 describe("orders", () => {
   it("has the viewer's own in the order of their making, page by page", async () => {
-    shop.connect().exec("UPDATE orders SET customer_id = '01990000-0000-7000-8000-000000000001'");
+    await shop.query("UPDATE orders SET customer_id = '01990000-0000-7000-8000-000000000001'");
     const made: string[] = [];
     for (let count = 0; count < 5; count++) {
       const { body } = await shop.ask(createOrder(randomUUID(), { productId: file }), asBob);

@@ -121,13 +121,10 @@ it("refuses a call without a key, and names all three sources", async () => {
 it("keeps nothing of a call whose resolver fails by a fault, masks it, and runs the retry", async () => {
   const key = randomUUID();
   const before = await stockOf(shop, jug);
-  const connection = shop.connect();
-  connection.exec(
-    "CREATE TRIGGER fault BEFORE INSERT ON orders BEGIN SELECT RAISE(ABORT, 'a secret of the server'); END",
-  );
+  await shop.query("ALTER TABLE orders RENAME TO secret_orders");
   const failed = await shop.ask(createOrder(key));
-  const kept = connection.prepare("SELECT count(*) FROM idempotency_records WHERE key = ?").pluck().get(key);
-  connection.exec("DROP TRIGGER fault");
+  const kept = await shop.query(`SELECT key FROM idempotency_records WHERE key = '${key}'`);
+  await shop.query("ALTER TABLE secret_orders RENAME TO orders");
   expect(failed.body.data).toBeNull();
   expect(failed.body.errors[0]).toMatchObject({
     message: "Internal server error",
@@ -136,9 +133,9 @@ it("keeps nothing of a call whose resolver fails by a fault, masks it, and runs 
       idempotency: { key, retryable: true, safeToUseNewKey: true },
     },
   });
-  expect(JSON.stringify(failed.body)).not.toContain("secret");
-  await expect.poll(shop.output).toContain("a secret of the server"); // the log has it
-  expect(kept).toBe(0);
+  expect(JSON.stringify(failed.body)).not.toMatch(/orders|insert/);
+  await expect.poll(shop.output).toMatch(/no such table: orders|relation "orders" does not exist/); // the log has it
+  expect(kept).toEqual([]);
   expect(await stockOf(shop, jug)).toBe(before);
 
   const retry = await shop.ask(createOrder(key));

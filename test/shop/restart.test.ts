@@ -1,14 +1,14 @@
-import { rmSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { newDirectory, type StartedShop, startShop } from "./start-shop.ts";
+import { type NewDatabase, newDatabase } from "./new-database.ts";
+import { type StartedShop, startShop } from "./start-shop.ts";
 
 const product = "01990000-0000-7000-8000-000000000105";
 
-let directory: string;
-beforeEach(() => {
-  directory = newDirectory();
+let database: NewDatabase;
+beforeEach(async () => {
+  database = await newDatabase();
 });
-afterEach(() => rmSync(directory, { recursive: true }));
+afterEach(() => database[Symbol.asyncDispose]());
 
 function buy(shop: StartedShop, key: string) {
   return shop.ask(
@@ -19,11 +19,11 @@ function buy(shop: StartedShop, key: string) {
 it.each(["SIGTERM", "SIGKILL"] as const)(
   "replays after a restart by %s what it answered before",
   async (signal) => {
-    await using before = await startShop({ directory });
+    await using before = await startShop({ database });
     const first = await buy(before, "key");
     expect(await before.stop(signal)).toBe(signal === "SIGTERM" ? 0 : null);
 
-    await using after = await startShop({ directory });
+    await using after = await startShop({ database });
     const retry = await buy(after, "key");
     expect(retry.body.data).toEqual(first.body.data);
     expect(retry.body.extensions.idempotency[0].replayed).toBe(true);
@@ -39,7 +39,7 @@ it("loses no acknowledged order and makes none twice when it is killed under loa
   const keys = Array.from({ length: 400 }, (_, index) => `key-${index}`);
   const untried = [...keys];
   const acknowledged = new Map<string, string>();
-  await using before = await startShop({ directory });
+  await using before = await startShop({ database });
   let killed: Promise<unknown> | undefined;
 
   async function buyUntilItIsKilled(): Promise<void> {
@@ -53,24 +53,22 @@ it("loses no acknowledged order and makes none twice when it is killed under loa
   await Promise.all(Array.from({ length: 20 }, buyUntilItIsKilled));
   expect(await killed).toBeNull();
 
-  await using after = await startShop({ directory });
+  await using after = await startShop({ database });
   const retries = await Promise.all(keys.map(async (key) => [key, await buy(after, key)] as const));
   const ids = new Map(retries.map(([key, { body }]) => [key, body.data.createOrder.id]));
   for (const [key, id] of acknowledged) expect(ids.get(key)).toBe(id);
   expect(new Set(ids.values()).size).toBe(keys.length);
-  const counts = after
-    .connect()
-    .prepare("SELECT count(*) FROM orders UNION ALL SELECT count(*) FROM idempotency_records");
-  expect(counts.pluck().all()).toEqual([keys.length, keys.length]);
+  expect(await database.query("SELECT id FROM orders")).toHaveLength(keys.length);
+  expect(await database.query("SELECT key FROM idempotency_records")).toHaveLength(keys.length);
   const { body } = await after.ask(`{ product(id: "${product}") { stock } }`);
   expect(body.data.product.stock).toBe(100_000_000 - keys.length);
 });
 
-it("seeds a file once: a restart neither refills the stock nor gives money back", async () => {
-  await using before = await startShop({ directory });
+it("seeds a database once: a restart neither refills the stock nor gives money back", async () => {
+  await using before = await startShop({ database });
   await buy(before, "key");
   await before.stop();
-  await using after = await startShop({ directory });
+  await using after = await startShop({ database });
   const { body } = await after.ask("{ products { id stock } }");
   expect(body.data.products).toHaveLength(5);
   expect(body.data.products.at(-1)).toEqual({ id: product, stock: 99_999_999 });

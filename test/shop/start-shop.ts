@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import Sqlite from "better-sqlite3";
+import { type NewDatabase, newDatabase, type Row } from "./new-database.ts";
 
 /** An answer as the wire has it. */
 export interface Answer {
@@ -17,13 +16,13 @@ export interface Answer {
 export interface StartedShop extends AsyncDisposable {
   /** http://localhost:<port>/graphql, as the shop printed it. */
   readonly url: string;
-  readonly file: string;
+  readonly database: NewDatabase;
   /** All that it has written so far, to stdout and to stderr. */
   readonly output: () => string;
   /** Sends an operation, or what the body is to be, as Alice unless the headers say otherwise. */
   ask(operation: string | object, headers?: Record<string, string>): Promise<Answer>;
-  /** Reads, or writes, the file through another connection. */
-  connect(): Sqlite.Database;
+  /** Reads, or writes, the shop's database past it. */
+  query(sql: string): Promise<Row[]>;
   /** Sends a signal, and is fulfilled with the exit code; null when the signal itself was the end. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
@@ -40,16 +39,14 @@ export const asBob = { authorization: "Bearer bob-token" };
 
 const main = fileURLToPath(new URL("../../dist/shop/main.js", import.meta.url));
 
-/** The shop as a process of its own, on a file in a new directory or in a given one, on a free port. */
+/** The shop as a process of its own, on a new database or on a given one, on a free port. */
 export async function startShop(
-  options: { directory?: string; environment?: Environment } = {},
+  options: { database?: NewDatabase; environment?: Environment } = {},
 ): Promise<StartedShop> {
-  const directory = options.directory ?? newDirectory();
-  const file = join(directory, "shop.db");
-  const shop = spawnShop(directory, { PORT: "0", DATABASE_URL: "file:shop.db", ...options.environment });
+  const database = options.database ?? (await newDatabase());
+  const shop = spawnShop({ DATABASE_URL: database.url, ...options.environment });
   const exit = once(shop.process, "exit");
   const url = await addressOf(shop);
-  const connections: Sqlite.Database[] = [];
 
   async function ask(operation: string | object, headers: Record<string, string> = {}): Promise<Answer> {
     const response = await fetch(url, {
@@ -60,12 +57,6 @@ export async function startShop(
     return { status: response.status, headers: response.headers, body: await response.json() };
   }
 
-  function connect(): Sqlite.Database {
-    const connection = new Sqlite(file, { fileMustExist: true });
-    connections.push(connection);
-    return connection;
-  }
-
   async function stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
     shop.process.kill(signal);
     const [code] = await exit;
@@ -74,29 +65,26 @@ export async function startShop(
 
   async function dispose(): Promise<void> {
     await stop();
-    for (const connection of connections) connection.close();
-    if (!options.directory) rmSync(directory, { recursive: true });
+    if (!options.database) await database[Symbol.asyncDispose]();
   }
 
-  return { url, file, output: shop.output, ask, connect, stop, [Symbol.asyncDispose]: dispose };
+  const { query } = database;
+  return { url, database, output: shop.output, ask, query, stop, [Symbol.asyncDispose]: dispose };
 }
 
 /** Runs a shop that is expected to end by itself. */
-export async function runShop(directory: string, environment: Environment): Promise<Exit> {
-  const shop = spawnShop(directory, { PORT: "0", ...environment });
+export async function runShop(environment: Environment, directory?: string): Promise<Exit> {
+  const shop = spawnShop(environment, directory);
   const [code] = await once(shop.process, "close");
   return { code, stdout: shop.stdout(), stderr: shop.stderr() };
 }
 
-export function newDirectory(): string {
-  return mkdtempSync(join(tmpdir(), "graphql-idempotent-shop-"));
-}
-
-function spawnShop(directory: string, environment: Environment) {
+/** The shop as a process, which may or may not open. */
+export function spawnShop(environment: Environment, directory = tmpdir()) {
   if (!existsSync(main)) throw new Error(`${main} is missing: run \`npm run build\` first.`);
   const child = spawn(process.execPath, [main], {
     cwd: directory,
-    env: { ...process.env, NODE_ENV: undefined, DATABASE_URL: undefined, ...environment },
+    env: { ...process.env, NODE_ENV: undefined, DATABASE_URL: undefined, PORT: "0", ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stdout = "";

@@ -3,20 +3,25 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { asBob, type StartedShop, startShop } from "./start-shop.ts";
 
 let shop: StartedShop;
-let balanceOf: (accountId: string) => number;
 beforeAll(async () => {
   shop = await startShop();
-  const balance = shop
-    .connect()
-    .prepare<[string], number>("SELECT balance FROM accounts WHERE id = ?")
-    .pluck();
-  balanceOf = (accountId) => balance.get(accountId) ?? Number.NaN;
 });
 afterAll(() => shop[Symbol.asyncDispose]());
 
 const alices = "01990000-0000-7000-8000-000000000011";
 const alicesOther = "01990000-0000-7000-8000-000000000012";
 const bobs = "01990000-0000-7000-8000-000000000021";
+
+async function balanceOf(accountId: string): Promise<number> {
+  const [row] = await shop.query(
+    `SELECT CAST(balance AS integer) AS balance FROM accounts WHERE id = '${accountId}'`,
+  );
+  return row?.balance;
+}
+
+function balancesOf(...accountIds: string[]): Promise<number[]> {
+  return Promise.all(accountIds.map(balanceOf));
+}
 
 function transferFunds(input: object): object {
   return {
@@ -38,32 +43,32 @@ function transferFunds(input: object): object {
 }
 
 it("moves money once, however often the call is retried", async () => {
-  const before = [balanceOf(alices), balanceOf(alicesOther)] as const;
+  const [own = 0, other = 0] = await balancesOf(alices, alicesOther);
   const operation = transferFunds({});
   const first = await shop.ask(operation);
   const retry = await shop.ask(operation);
   expect(first.body.data.transferFunds).toEqual({
     id: expect.any(String),
     amount: { amount: 1_000, currency: "EUR" },
-    from: { id: alices, balance: { amount: before[0] - 1_000 } },
-    to: { id: alicesOther, balance: { amount: before[1] + 1_000 } },
+    from: { id: alices, balance: { amount: own - 1_000 } },
+    to: { id: alicesOther, balance: { amount: other + 1_000 } },
     createdAt: expect.any(String),
   });
   expect(retry.body.data).toEqual(first.body.data);
   expect(retry.body.extensions.idempotency[0].replayed).toBe(true);
-  expect([balanceOf(alices), balanceOf(alicesOther)]).toEqual([before[0] - 1_000, before[1] + 1_000]);
+  expect(await balancesOf(alices, alicesOther)).toEqual([own - 1_000, other + 1_000]);
 });
 
 it("moves money to another customer, whose balance it doesn't tell", async () => {
-  const before = balanceOf(bobs);
+  const before = await balanceOf(bobs);
   const { body } = await shop.ask(transferFunds({ toAccountId: bobs }));
   expect(body.errors).toBeUndefined();
   expect(body.data.transferFunds.to).toEqual({ id: bobs, balance: null });
-  expect(balanceOf(bobs)).toBe(before + 1_000);
+  expect(await balanceOf(bobs)).toBe(before + 1_000);
 });
 
 it("never lets concurrent transfers overdraw an account, and loses no money", async () => {
-  const before = [balanceOf(alicesOther), balanceOf(bobs)] as const;
+  const [own = 0, others = 0] = await balancesOf(alicesOther, bobs);
   const amount = 1_500;
   const answers = await Promise.all(
     Array.from({ length: 40 }, () =>
@@ -72,19 +77,29 @@ it("never lets concurrent transfers overdraw an account, and loses no money", as
   );
   const moved = answers.filter(({ body }) => body.data).length;
   const refused = answers.filter(({ body }) => body.errors?.[0].extensions.code === "INSUFFICIENT_FUNDS");
-  expect(moved).toBe(Math.floor(before[0] / amount));
+  expect(moved).toBe(Math.floor(own / amount));
   expect(refused).toHaveLength(40 - moved);
-  expect([balanceOf(alicesOther), balanceOf(bobs)]).toEqual([
-    before[0] - moved * amount,
-    before[1] + moved * amount,
-  ]);
+  expect(await balancesOf(alicesOther, bobs)).toEqual([own - moved * amount, others + moved * amount]);
+});
+
+it("lets transfers in opposite directions pass each other, and loses no money", async () => {
+  const before = await balancesOf(alices, bobs);
+  const forth = { fromAccountId: alices, toAccountId: bobs, amount: 7 };
+  const back = { fromAccountId: bobs, toAccountId: alices, amount: 7 };
+  const answers = await Promise.all(
+    Array.from({ length: 40 }, (_, index) =>
+      index % 2 === 0 ? shop.ask(transferFunds(forth)) : shop.ask(transferFunds(back), asBob),
+    ),
+  );
+  for (const { body } of answers) expect(body.errors).toBeUndefined();
+  expect(await balancesOf(alices, bobs)).toEqual(before);
 });
 
 it("keeps nothing of a transfer without funds: its retry succeeds when there are some", async () => {
   const operation = transferFunds({
     fromAccountId: alicesOther,
     toAccountId: alices,
-    amount: balanceOf(alicesOther) + 1,
+    amount: (await balanceOf(alicesOther)) + 1,
   });
   const refused = await shop.ask(operation);
   expect(refused.body.errors[0].extensions).toMatchObject({
@@ -94,7 +109,7 @@ it("keeps nothing of a transfer without funds: its retry succeeds when there are
   await shop.ask(transferFunds({ amount: 1 }));
   const retry = await shop.ask(operation);
   expect(retry.body.errors).toBeUndefined();
-  expect(balanceOf(alicesOther)).toBe(0);
+  expect(await balanceOf(alicesOther)).toBe(0);
 });
 
 it.each([
@@ -104,18 +119,17 @@ it.each([
   ["an account that isn't there", { toAccountId: "nowhere" }, "NOT_FOUND"],
   ["money from another customer's account", { fromAccountId: bobs }, "NOT_FOUND"],
 ])("refuses %s, and moves nothing", async (_case, input, code) => {
-  const before = [balanceOf(alices), balanceOf(alicesOther), balanceOf(bobs)];
+  const before = await balancesOf(alices, alicesOther, bobs);
   const { body } = await shop.ask(transferFunds(input));
   expect(body.data).toBeNull();
   expect(body.errors[0].extensions.code).toBe(code);
-  expect([balanceOf(alices), balanceOf(alicesOther), balanceOf(bobs)]).toEqual(before);
+  expect(await balancesOf(alices, alicesOther, bobs)).toEqual(before);
 });
 
 it("refuses a transfer between two currencies", async () => {
-  shop
-    .connect()
-    .prepare("INSERT INTO accounts VALUES ('dollars', ?, 0, 'USD')")
-    .run("01990000-0000-7000-8000-000000000002");
+  await shop.query(
+    "INSERT INTO accounts VALUES ('dollars', '01990000-0000-7000-8000-000000000002', 0, 'USD')",
+  );
   const { body } = await shop.ask(transferFunds({ toAccountId: "dollars" }));
   expect(body.errors[0]).toMatchObject({
     message: expect.stringContaining("one has EUR and the other USD"),
@@ -126,7 +140,7 @@ it("refuses a transfer between two currencies", async () => {
 it("shows an account to its owner and to nobody else", async () => {
   const account = `{ account(id: "${bobs}") { id balance { amount currency } } }`;
   const { body: own } = await shop.ask(account, asBob);
-  expect(own.data.account).toEqual({ id: bobs, balance: { amount: balanceOf(bobs), currency: "EUR" } });
+  expect(own.data.account).toEqual({ id: bobs, balance: { amount: await balanceOf(bobs), currency: "EUR" } });
   const { body: foreign } = await shop.ask(account);
   expect(foreign).toMatchObject({ data: { account: null }, errors: [{ extensions: { code: "NOT_FOUND" } }] });
 });

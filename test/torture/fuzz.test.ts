@@ -176,8 +176,8 @@ it("whatever PORT and DATABASE_URL say, they are taken or refused in one line", 
       ),
       (PORT, DATABASE_URL) => {
         try {
-          const { databaseFile, port } = readConfiguration({ PORT, DATABASE_URL });
-          expect(databaseFile).not.toBe("");
+          const { database, port } = readConfiguration({ PORT, DATABASE_URL });
+          expect(database).not.toEqual({ kind: "sqlite", file: "" });
           expect(port).toBeGreaterThanOrEqual(0);
         } catch (error) {
           expect((error as Error).message).toMatch(/^(PORT|DATABASE_URL) [^\r\n]+\.$/); // `as`: it throws errors

@@ -1,26 +1,27 @@
-import { type InferSelectModel, sql } from "drizzle-orm";
-import { check, index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { sql } from "drizzle-orm";
+import { bigint, check, index, integer, pgTable, text } from "drizzle-orm/pg-core";
 
-export { idempotencyRecords } from "graphql-idempotent/sqlite";
+export { idempotencyRecords } from "graphql-idempotent/postgres";
 
 // IDs are UUIDv7, so their order is that of creation. Money is in minor units (cents). Times are ISO 8601, UTC.
+// The tables of ../sqlite/tables.ts have the same names, and rows of the same types.
 
-export const customers = sqliteTable("customers", {
+export const customers = pgTable("customers", {
   id: text("id").primaryKey(),
   name: text("name").notNull(),
   address: text("address"),
-  /** SHA-256 of the bearer token: who reads the file can't act as its customers. */
+  /** SHA-256 of the bearer token: who reads the table can't act as its customers. */
   tokenHash: text("token_hash").unique(),
 });
 
-export const accounts = sqliteTable(
+export const accounts = pgTable(
   "accounts",
   {
     id: text("id").primaryKey(),
     customerId: text("customer_id")
       .notNull()
       .references(() => customers.id),
-    balance: integer("balance").notNull(),
+    balance: bigint("balance", { mode: "number" }).notNull(),
     currency: text("currency").notNull(),
   },
   (table) => [
@@ -29,19 +30,19 @@ export const accounts = sqliteTable(
   ],
 );
 
-export const products = sqliteTable(
+export const products = pgTable(
   "products",
   {
     id: text("id").primaryKey(),
     name: text("name").notNull(),
-    price: integer("price").notNull(),
+    price: bigint("price", { mode: "number" }).notNull(),
     currency: text("currency").notNull(),
     stock: integer("stock").notNull(),
   },
   (table) => [check("products_stock_not_negative", sql`${table.stock} >= 0`)],
 );
 
-export const orders = sqliteTable(
+export const orders = pgTable(
   "orders",
   {
     id: text("id").primaryKey(),
@@ -53,7 +54,7 @@ export const orders = sqliteTable(
       .references(() => products.id),
     quantity: integer("quantity").notNull(),
     note: text("note"),
-    total: integer("total").notNull(),
+    total: bigint("total", { mode: "number" }).notNull(),
     currency: text("currency").notNull(),
     status: text("status", { enum: ["PLACED", "CANCELLED"] }).notNull(),
     createdAt: text("created_at").notNull(),
@@ -61,7 +62,7 @@ export const orders = sqliteTable(
   (table) => [index("orders_customer_id").on(table.customerId, table.id)],
 );
 
-export const transfers = sqliteTable("transfers", {
+export const transfers = pgTable("transfers", {
   id: text("id").primaryKey(),
   fromAccountId: text("from_account_id")
     .notNull()
@@ -69,25 +70,18 @@ export const transfers = sqliteTable("transfers", {
   toAccountId: text("to_account_id")
     .notNull()
     .references(() => accounts.id),
-  amount: integer("amount").notNull(),
+  amount: bigint("amount", { mode: "number" }).notNull(),
   currency: text("currency").notNull(),
   createdAt: text("created_at").notNull(),
 });
 
-export const invoices = sqliteTable("invoices", {
+export const invoices = pgTable("invoices", {
   id: text("id").primaryKey(),
   number: text("number").notNull().unique(),
   orderId: text("order_id")
     .notNull()
     .references(() => orders.id),
-  total: integer("total").notNull(),
+  total: bigint("total", { mode: "number" }).notNull(),
   currency: text("currency").notNull(),
   issuedAt: text("issued_at").notNull(),
 });
-
-export type Customer = InferSelectModel<typeof customers>;
-export type Account = InferSelectModel<typeof accounts>;
-export type Product = InferSelectModel<typeof products>;
-export type Order = InferSelectModel<typeof orders>;
-export type Transfer = InferSelectModel<typeof transfers>;
-export type Invoice = InferSelectModel<typeof invoices>;
