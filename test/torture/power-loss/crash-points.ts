@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Finding } from "../checks.ts";
 import { interposed } from "../interpose/interpose.ts";
@@ -24,33 +25,55 @@ export async function crashPoints(options: {
   readonly seed: number;
   readonly onCrash?: () => void;
 }): Promise<CrashPointsReport> {
-  const folder = mkdtempSync(join(memoryFolder(), "torture-crash-points-"));
-  const run = join(folder, "run");
   const random = seeded(options.seed);
+  const waiting = Array.from({ length: options.crashes }, (_, index) => ({
+    seed: options.seed + index,
+    killAt: random.between(1, 1_000),
+    killLate: random.percent(50),
+  }));
   const findings: Finding[] = [];
   let survived = 0;
-  try {
-    for (let crash = 0; crash < options.crashes; crash++) {
-      rmSync(run, { recursive: true, force: true });
-      mkdirSync(run);
-      const runSeed = options.seed + crash;
-      const killAt = random.between(1, 1_000);
-      try {
-        const env = interposed({ watch: run, killAt, killLate: random.percent(50) });
-        await runWorkload(run, runSeed, "FULL", env);
-        survived++;
-      } catch (error) {
-        if ((error as { signal?: string }).signal !== "SIGKILL") throw error; // `as`: what execFile rejects with
+  async function meetPoints(): Promise<void> {
+    const folder = mkdtempSync(join(memoryFolder(), "torture-crash-points-"));
+    try {
+      for (let point = waiting.pop(); point; point = waiting.pop()) {
+        if (!(await crash(folder, point))) survived++;
+        findings.push(...(await findingsAfter(folder, point)));
+        options.onCrash?.();
       }
-      const acknowledgements = join(run, "acknowledgements");
-      const told = existsSync(acknowledgements) ? readFileSync(acknowledgements) : Buffer.alloc(0);
-      const found = await examine(join(run, "bank.db"), pastOf(told, historyOf(runSeed).rounds));
-      const where = `seed ${runSeed}, killed at change ${killAt}: `;
-      findings.push(...found.map(({ check, detail }) => ({ check, detail: where + detail })));
-      options.onCrash?.();
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
     }
-    return { crashes: options.crashes - survived, survived, findings };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
+  // To start a process takes longer than the rest, so each CPU has one to start.
+  await Promise.all(Array.from({ length: availableParallelism() }, meetPoints));
+  return { crashes: options.crashes - survived, survived, findings };
+}
+
+interface CrashPoint {
+  /** Of the run's history. */
+  readonly seed: number;
+  readonly killAt: number;
+  readonly killLate: boolean;
+}
+
+/** False when the run came to its end before the point was reached. */
+async function crash(folder: string, { seed, killAt, killLate }: CrashPoint): Promise<boolean> {
+  rmSync(folder, { recursive: true });
+  mkdirSync(folder);
+  try {
+    await runWorkload(folder, seed, "FULL", interposed({ watch: folder, killAt, killLate }));
+    return false;
+  } catch (error) {
+    if ((error as { signal?: string }).signal === "SIGKILL") return true; // `as`: what execFile rejects with
+    throw error;
+  }
+}
+
+async function findingsAfter(folder: string, { seed, killAt }: CrashPoint): Promise<Finding[]> {
+  const acknowledgements = join(folder, "acknowledgements");
+  const told = existsSync(acknowledgements) ? readFileSync(acknowledgements) : Buffer.alloc(0);
+  const found = await examine(join(folder, "bank.db"), pastOf(told, historyOf(seed).rounds));
+  const where = `seed ${seed}, killed at change ${killAt}: `;
+  return found.map(({ check, detail }) => ({ check, detail: where + detail }));
 }
