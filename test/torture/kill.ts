@@ -1,3 +1,4 @@
+import { EventEmitter, once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,24 +57,27 @@ export async function killUnderLoad(options: KillOptions): Promise<KillReport> {
   const { kills, seed, clients = 32, target = shopTarget, onKill } = options;
   const folder = mkdtempSync(join(tmpdir(), "torture-kill-"));
   const databaseFile = join(folder, "shop.db");
+  // The load has chance of its own: how much of it is used up depends on time, and the kills must not.
   const random = seeded(seed);
+  const load = new Load(target, seeded(~seed));
   const canChoose = target.hasChosenMoments && canInterpose();
-  const load = new Load(target, random);
   const findings: Finding[] = [];
   let chosen = 0;
   try {
     for (let kill = 0; kill < kills; kill++) {
       const isChosen = canChoose && random.percent(50);
       const env = isChosen ? chosenMoment(folder, kill, random) : {};
+      // At any time: after so many more answers, a few milliseconds into whatever comes next.
+      const [answers, thenMs] = isChosen ? [Infinity, 0] : [random.between(0, 100), random.between(0, 20)];
       const server = await startOrDie(target, { databaseFile, env });
       if (server) {
         load.aimAt(server.url, clients);
-        // At any time: after so many more answers, a few milliseconds into whatever comes next.
-        const answers = isChosen ? 10_000 : random.between(0, 100);
-        await Promise.race([server.ended, load.answersComeIn(answers), sleep(5_000)]);
-        await sleep(isChosen ? 0 : random.between(0, 20));
+        const hangs = sleep(60_000, undefined, { ref: false });
+        await Promise.race([server.ended, load.answersComeIn(answers), hangs]);
+        await sleep(thenMs);
       }
       if (!server?.signal("SIGKILL")) chosen++;
+      load.holdRetries();
       if (server) findings.push(...(await endedByItself(server)));
       onKill?.();
     }
@@ -135,7 +139,8 @@ export class Load {
   readonly #sent: string[] = [];
   readonly #answered: Call[] = [];
   readonly #answers: Answer[] = [];
-  #url = "";
+  #url: string | undefined;
+  readonly #aimed = new EventEmitter().setMaxListeners(0);
   #isOver = false;
   #awaited: { readonly count: number; resolve(): void } | undefined;
   readonly #abandoned = new AbortController();
@@ -149,7 +154,13 @@ export class Load {
   /** Where the server is from now on. The first time, the clients begin. */
   aimAt(url: string, clients: number): void {
     this.#url = url;
+    this.#aimed.emit("url", url);
     this.#clients ??= Promise.all(Array.from({ length: clients }, () => this.#callAndRetry()));
+  }
+
+  /** Until there is another server, retries could only fail, and would take time away from its start. */
+  holdRetries(): void {
+    this.#url = undefined;
   }
 
   /** Fulfilled when there have been so many more answers. */
@@ -170,6 +181,7 @@ export class Load {
   abandon(): Told {
     this.#isOver = true;
     this.#abandoned.abort();
+    this.#aimed.emit("url", "");
     return { sent: this.#sent, answers: this.#answers };
   }
 
@@ -180,7 +192,7 @@ export class Load {
       const call = asksAgain ? this.#random.pick(this.#answered) : this.#next();
       const answer = await retryUntilAnswered(call, {
         ...this.#target.client,
-        url: () => this.#url,
+        url: () => this.#place(),
         signal: this.#abandoned.signal,
       });
       if (!answer) continue;
@@ -188,6 +200,12 @@ export class Load {
       this.#answered.push(call);
       if (this.#awaited && this.#answers.length >= this.#awaited.count) this.#awaited.resolve();
     }
+  }
+
+  async #place(): Promise<string> {
+    if (this.#url) return this.#url;
+    const [url] = await once(this.#aimed, "url");
+    return url;
   }
 
   #next(): Call {

@@ -11,8 +11,8 @@ export interface Call {
 }
 
 export interface ClientOptions {
-  /** Where the server is now; it may have moved since the last try. */
-  readonly url: () => string;
+  /** Where the server is now; it may have moved since the last try. A promise is waited for, as while it is down. */
+  readonly url: () => string | Promise<string>;
   readonly token?: string;
   /**
    * How long a server that is up may refuse a key, or say nothing, before the key counts as stuck, in
@@ -72,10 +72,12 @@ export async function retryUntilAnswered(
   call: Call,
   { url, token = "alice-token", patienceMs = 60_000, signal, sendsHeader = false }: ClientOptions,
 ): Promise<Answer | undefined> {
+  const headers = sendsHeader ? { "idempotency-key": call.key } : {};
   for (let refusedMs = 0; refusedMs < patienceMs && !signal?.aborted; ) {
+    const server = await url();
     const began = performance.now();
     try {
-      const { body } = await send(call, url(), token, sendsHeader ? { "idempotency-key": call.key } : {});
+      const { body } = await send(call, server, token, headers);
       const result = body.data?.[call.field];
       if (result) return { key: call.key, result: JSON.stringify(result) };
       await pause();
