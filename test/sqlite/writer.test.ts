@@ -13,7 +13,7 @@ import {
   sqliteStore,
   type Transaction,
 } from "graphql-idempotent/sqlite";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createTables } from "../create-tables.ts";
 
 const entries = sqliteTable("entries", { id: integer("id").primaryKey(), text: text("text").notNull() });
@@ -38,6 +38,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  vi.useRealTimers();
   await Promise.all(opened.map((database) => database.close()));
   observer.close();
   rmSync(directory, { recursive: true });
@@ -83,12 +84,6 @@ function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
     open = resolve;
   });
   return { passed, open };
-}
-
-/** Longer than a batch may take, without giving way to anybody. */
-function spin(milliseconds: number): void {
-  const until = performance.now() + milliseconds;
-  while (performance.now() < until);
 }
 
 const unavailable = { code: "IDEMPOTENCY_STORE_UNAVAILABLE" };
@@ -196,11 +191,14 @@ describe("a batch", () => {
   });
 
   it("is not shared by calls of a kind that was slow, until one of them is fast", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
     const store = sqliteStore(open({ maxBatchMs: 50 }), { purgeEveryMs: 0 });
     const slow = (key: string, run: (tx: Tx) => unknown) =>
       once(store, { scope: "a", field: "slow", key }, run);
     const quick = (text: string) => once(store, { scope: "a", field: "quick", key: text }, insertOf(text));
-    await slow("1", () => spin(60));
+    await slow("1", () => {
+      vi.advanceTimersByTime(60);
+    });
 
     const { passed, open: release } = gate();
     const [first, second] = [

@@ -1,11 +1,14 @@
+import { once } from "node:events";
+import { request } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { text } from "node:stream/consumers";
 import Sqlite from "better-sqlite3";
 import { afterAll, expect, it, vi } from "vitest";
 import { Load, shopTarget } from "./kill.ts";
 import { seeded } from "./random.ts";
 import { examineShop } from "./shop/books.ts";
-import { order, retryUntilAnswered, send } from "./shop/client.ts";
+import { order, send } from "./shop/client.ts";
 import { killLeftovers, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
@@ -54,15 +57,44 @@ it("a call that waits when SIGTERM comes is answered, and new connections are re
   const shop = await startShopProcess({ databaseFile });
   const other = new Sqlite(databaseFile);
   other.exec("BEGIN IMMEDIATE");
-  const waiting = retryUntilAnswered(order("waiting", 1), { url: () => shop.url });
-  await sleep(300);
+  const { query, variables } = order("waiting", 1);
+  const waiting = await beginRequest(shop.url, JSON.stringify({ query, variables }));
   shop.signal("SIGTERM");
-  await sleep(300);
+  while (await acceptsConnections(shop.port));
   await expect(send(order("new", 1), shop.url, "alice-token")).rejects.toThrow("fetch failed");
   other.exec("COMMIT");
   other.close();
-  const answer = await waiting;
-  expect(answer?.key).toBe("waiting");
+  const { data } = JSON.parse(await waiting.answer);
+  const answer = { key: "waiting", result: JSON.stringify(data.createOrder) };
   expect(await shop.ended).toEqual({ code: 0, signal: null });
-  expect(examineShop(databaseFile, ["waiting"], answer ? [answer] : [])).toEqual([]);
+  expect(examineShop(databaseFile, ["waiting"], [answer])).toEqual([]);
 });
+
+/** Fulfilled when the server has begun to read the request, which it says before the body is sent. */
+async function beginRequest(url: string, body: string): Promise<{ answer: Promise<string> }> {
+  const sent = request(url, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      authorization: "Bearer alice-token",
+      expect: "100-continue",
+    },
+  });
+  const answer = once(sent, "response").then(([response]) => text(response));
+  sent.flushHeaders();
+  await once(sent, "continue");
+  sent.end(body);
+  return { answer };
+}
+
+async function acceptsConnections(port: number): Promise<boolean> {
+  const socket = connect(port, "localhost");
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}

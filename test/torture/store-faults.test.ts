@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -222,13 +222,14 @@ describe.runIf(process.platform === "linux")("when the process may open no more 
   it("connections wait or fail, and those that come after are served", async () => {
     const databaseFile = join(temporaryFolder(), "shop.db");
     const shop = await startShopProcess({ databaseFile });
-    execFileSync("prlimit", [`--pid=${shop.pid}`, "--nofile=50"]);
+    const most = 50;
+    execFileSync("prlimit", [`--pid=${shop.pid}`, `--nofile=${most}`]);
     const idle: Socket[] = [];
     for (let count = 0; count < 100; count++) {
       const socket = connect(shop.port, "127.0.0.1").on("error", () => {});
       idle.push(socket);
     }
-    await sleep(200);
+    while (readdirSync(`/proc/${shop.pid}/fd`).length < most) await sleep(10);
     const unanswered = await send(order("during", 1), shop.url, token).then(
       ({ body }) => body.data?.createOrder === undefined,
       () => true,

@@ -20,8 +20,14 @@ export interface Ended {
   readonly signal: NodeJS.Signals | null;
 }
 
-export interface ShopProcessOptions {
-  readonly databaseFile: string;
+export type ShopProcessOptions = (
+  | { readonly databaseFile: string }
+  /** As DATABASE_URL takes it. */
+  | { readonly databaseUrl: string }
+) &
+  StartOptions;
+
+interface StartOptions {
   /** @default 0, any free one */
   readonly port?: number;
   /** More of the environment, such as that of interpose.c. */
@@ -38,7 +44,7 @@ export async function startShopProcess(options: ShopProcessOptions): Promise<Sho
   const preloaded = options.canBeHastened ? ["--import", hastenOnSignal] : [];
   return startServer([process.execPath, ...preloaded, main], {
     PORT: String(options.port ?? 0),
-    DATABASE_URL: `file:${options.databaseFile}`,
+    DATABASE_URL: "databaseUrl" in options ? options.databaseUrl : `file:${options.databaseFile}`,
     ...options.env,
   });
 }
@@ -51,7 +57,8 @@ export async function startServer(
   // The environment of a test runner would change how the child loads its modules.
   const child = spawn(command, parameters, { env: { PATH: process.env.PATH, ...env } });
   let log = "";
-  const ended = once(child, "exit").then(([code, signal]): Ended => {
+  // Not "exit", which can come before the last of its output.
+  const ended = once(child, "close").then(([code, signal]): Ended => {
     processes.delete(child);
     return { code, signal };
   });
