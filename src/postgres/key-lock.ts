@@ -3,6 +3,7 @@ import { sql } from "drizzle-orm";
 import type { RecordIdentity } from "../store.ts";
 import { type RawRows, rowsOf } from "./driver.ts";
 import { isLockTimeout } from "./faults.ts";
+import { hasStandby } from "./standby.ts";
 
 /** The part of a Drizzle transaction that the lock needs. */
 interface Executor {
@@ -19,7 +20,7 @@ interface Executor {
  * more CPU on a call with it, and calls come out slower by 2 to 9 %.
  */
 export function tryLock(identity: RecordIdentity): string {
-  return `SELECT pg_try_advisory_xact_lock(${numberOf(identity)}) AS locked`;
+  return `SELECT pg_try_advisory_xact_lock(${numberOf(identity)}) AS locked, ${hasStandby} AS has_standby`;
 }
 
 /** Whether {@link tryLock} got it. */

@@ -2,6 +2,7 @@ import type { Claim, Lease, LeaseChange, Leases, RecordIdentity } from "../store
 import { unavailable } from "./faults.ts";
 import { hasLock, LockHeld, tryLock, waitForLock } from "./key-lock.ts";
 import { type RowStatements, rowOf } from "./rows.ts";
+import { closingOfReplay } from "./standby.ts";
 import type { Row } from "./table.ts";
 import { nothingMore, type Transactions } from "./transactions.ts";
 
@@ -30,10 +31,10 @@ export function postgresLeases<Tx extends Parameters<typeof waitForLock>[0]>(
         opening: `${tryLock(identity)}; ${select}`,
         async work(tx, [locked = [], selected = []]) {
           const seen = holderOf(rowOf(selected), wish, now());
-          if (!hasLock(locked) && seen) return nothingMore(seen);
+          if (!hasLock(locked) && seen) return nothingMore(seen, closingOfReplay(locked));
           const row = rowOf(hasLock(locked) ? selected : await waitForLock(tx, identity, select, wait));
           const holder = holderOf(row, wish, now());
-          if (holder) return nothingMore(holder);
+          if (holder) return nothingMore(holder, closingOfReplay(locked));
           const claimed = claimOf(identity, wish, row, now());
           const lease: Lease = { identity, fencingToken: claimed.fencingToken };
           return {

@@ -2,14 +2,21 @@ import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
 import type { RecordIdentity, StoredRecord } from "../store.ts";
 import type { AnyDatabase } from "./driver.ts";
 import { asFaultOfStore, noConnection } from "./faults.ts";
+import { hasStandby, type StandbyWait } from "./standby.ts";
 import { refuseNul } from "./statement.ts";
 import { idempotencyRecords } from "./table.ts";
 import { within } from "./within.ts";
 
 interface Wanted {
   readonly identity: RecordIdentity;
-  readonly resolve: (record: StoredRecord | undefined) => void;
+  readonly resolve: (record: StoredRecord | Promise<StoredRecord> | undefined) => void;
   readonly reject: (error: unknown) => void;
+}
+
+/** Which of those that were asked for it is, and whether it must be waited for. */
+interface Found {
+  readonly position: number;
+  readonly hasStandby: boolean | null;
 }
 
 /** Most look-ups that share one query. */
@@ -20,13 +27,15 @@ const mostAtOnce = 500;
  * what a query costs is its round trip, so a busy server pays a small part of one for each call.
  */
 export class LookUp {
-  readonly #query: (asked: string) => Promise<readonly (StoredRecord & { readonly position: number })[]>;
+  readonly #query: (asked: string) => Promise<readonly (StoredRecord & Found)[]>;
+  readonly #standbyWait: StandbyWait;
   #waiting: Wanted[] = [];
   #isRunning = false;
 
-  constructor(db: AnyDatabase, now: () => number, deadlineMs: number) {
+  constructor(db: AnyDatabase, now: () => number, deadlineMs: number, standbyWait: StandbyWait) {
     const prepared = prepareLookUp(db);
     this.#query = (asked) => within(prepared.execute({ asked, now: now() }), deadlineMs, noConnection);
+    this.#standbyWait = standbyWait;
   }
 
   find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
@@ -47,9 +56,12 @@ export class LookUp {
 
   async #answer(batch: readonly Wanted[]): Promise<void> {
     try {
-      const found = new Map<number, StoredRecord>();
+      const found = new Map<number, StoredRecord | Promise<StoredRecord>>();
       const asked = JSON.stringify(batch.map(({ identity: { key, field, scope } }) => [key, field, scope]));
-      for (const { position, ...record } of await this.#query(asked)) found.set(position, record);
+      for (const { position, hasStandby, ...record } of await this.#query(asked)) {
+        const waited = hasStandby ? this.#standbyWait.forWhatWasRead().then(() => record) : record;
+        found.set(position, waited);
+      }
       for (const [index, { resolve }] of batch.entries()) resolve(found.get(index + 1));
     } catch (error) {
       const storeError = asFaultOfStore(error);
@@ -84,6 +96,7 @@ function prepareLookUp(db: AnyDatabase) {
   return db
     .select({
       position: sql<number>`asked.position`.mapWith(Number),
+      hasStandby: sql<boolean | null>`${sql.raw(hasStandby)}`.as("has_standby"),
       scope: record.scope,
       field: record.field,
       key: record.key,

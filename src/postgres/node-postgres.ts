@@ -1,4 +1,4 @@
-import type { Pool, PoolClient } from "pg";
+import type { Client, Pool, PoolClient } from "pg";
 import {
   type Driver,
   type Ending,
@@ -12,6 +12,12 @@ import { sqlStateOf } from "./faults.ts";
 import type { Watch } from "./watch.ts";
 
 const savepoint = "idempotent_call";
+
+/** What the server says beside its answers, as far as it matters here. */
+interface Notice {
+  readonly routine?: string | undefined;
+  readonly message?: string | undefined;
+}
 
 /**
  * node-postgres sends a statement when the one before it has been answered, so each is a round trip. The
@@ -55,9 +61,18 @@ export function nodePostgres<Transaction>(db: NodePostgresDatabase<Schema>): Dri
       }
     }
 
-    function commit(): Promise<unknown> {
+    async function commit(): Promise<void> {
       const undo = ending?.undo ? `ROLLBACK TO SAVEPOINT ${savepoint}; ` : "";
-      return control(`${undo}${ending?.closing ? `${ending.closing}; ` : ""}COMMIT`);
+      await control(`${undo}${ending?.closing ? `${ending.closing}; ` : ""}COMMIT`);
+      if (watch.lost !== undefined) throw watch.lost; // see heed()
+    }
+
+    /**
+     * A COMMIT whose wait for the synchronous standby is cancelled is answered like any other. This warning alone
+     * tells (syncrep.c): "The transaction has already committed locally, but might not have been replicated".
+     */
+    function heed({ routine, message }: Notice): void {
+      if (routine === "SyncRepWaitForLSN") watch.lose(new Error(message));
     }
 
     /** A connection that can't even roll back is not given back. */
@@ -83,6 +98,9 @@ export function nodePostgres<Transaction>(db: NodePostgresDatabase<Schema>): Dri
     }
 
     client.on("error", watch.lose);
+    client.on("notice", heed);
+    // `as`: a pool's clients can be ended, which with a query under way destroys the socket
+    watch.breakConnection = () => void (client as unknown as Client).end();
     try {
       return await sessionOver(db, { query }).transaction(async (tx: Transaction) => {
         try {
@@ -97,6 +115,7 @@ export function nodePostgres<Transaction>(db: NodePostgresDatabase<Schema>): Dri
       watch.end();
       phase = "over";
       client.removeListener("error", watch.lose);
+      client.removeListener("notice", heed);
       client.release(watch.lost !== undefined);
     }
   }

@@ -17,6 +17,10 @@ type Callback = (client: object) => Promise<unknown>;
  * postgres.js keeps BEGIN and COMMIT to itself, and sends what is not awaited without waiting: the closing goes
  * out with its COMMIT, while BEGIN is a round trip more. Its `sql.reserve()` would spare that one, but tells
  * nobody when the connection closes, and the next statement would run on another, outside of any transaction.
+ *
+ * It offers no way to break one connection, so one whose server says nothing any more keeps its place in the
+ * pool until the network gives it up; and it shows warnings to its own `onnotice` only, so the one that node-postgres
+ * heeds, of a COMMIT that has not waited for its standby, can't be seen here.
  */
 export function postgresJs<Transaction>(db: PostgresJsDatabase<Schema>): Driver<Transaction> {
   const sql = db.$client;

@@ -16,8 +16,10 @@ import {
 import { hasLock, LockHeld, tryLock, waitForLock } from "./key-lock.ts";
 import { postgresLeases } from "./leases.ts";
 import { LookUp } from "./look-up.ts";
+import { isPartitionPeriod, partitionPeriod, partitionPurge } from "./partitions.ts";
 import { purgeExpired } from "./purge.ts";
 import { rowOf, rowStatements } from "./rows.ts";
+import { closingOfReplay, StandbyWait } from "./standby.ts";
 import type { Row } from "./table.ts";
 import { nothingMore, type TransactionOptions, Transactions } from "./transactions.ts";
 
@@ -26,6 +28,12 @@ export interface PostgresStoreOptions extends TransactionOptions {
   readonly now?: () => number;
   /** How often expired records are looked for, in milliseconds; 0 for never. @default 10_000 */
   readonly purgeEveryMs?: number;
+  /**
+   * How much time of keys one partition holds, in milliseconds, for a table that `partitionRecords` has
+   * partitioned: the purge makes partitions ahead and drops those that are over. A tenth of the usual retention
+   * is a good measure. @default none: a plain table
+   */
+  readonly partitionMs?: number;
 }
 
 /**
@@ -36,7 +44,11 @@ export interface PostgresStoreOptions extends TransactionOptions {
  * that PostgreSQL refuses by a deadlock or a serialization failure is run again, with its resolver.
  *
  * An acknowledged call is as durable as PostgreSQL was told to make it: keep `synchronous_commit` on, and have
- * a synchronous standby if a failover must lose nothing.
+ * a synchronous standby if a failover must lose nothing. With one, first calls and replays alike are answered
+ * when it has them, and refused at the deadline while it is away.
+ *
+ * Don't cancel a COMMIT that waits for the standby (`pg_cancel_backend`): PostgreSQL then reports success, with a
+ * warning. Over node-postgres the call is refused nevertheless; postgres.js keeps warnings to itself.
  */
 export function postgresStore<Tables extends Schema>(
   db: NodePostgresDatabase<Tables>,
@@ -50,15 +62,19 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
   db: Database<Schema>,
   options: PostgresStoreOptions = {},
 ): Store<Tx> {
-  checkOptions("postgresStore", options, ["now", "purgeEveryMs", "deadlineMs"]);
+  checkOptions("postgresStore", options, ["now", "purgeEveryMs", "deadlineMs", "partitionMs"]);
   checkOption("postgresStore", options, "now", "a function", isFunction);
   checkOption("postgresStore", options, "purgeEveryMs", purgePeriod, isPurgePeriod);
+  checkOption("postgresStore", options, "partitionMs", partitionPeriod, isPartitionPeriod);
   checkPositive("postgresStore", { deadlineMs: options.deadlineMs });
-  const { now = Date.now, purgeEveryMs = 10_000 } = options;
+  const { now = Date.now, purgeEveryMs = 10_000, partitionMs } = options;
   const transactions = new Transactions<Tx>(driverOf(db), options);
   const { deadlineMs } = transactions;
   const statements = rowStatements(db);
-  const lookUp = new LookUp(db, now, deadlineMs);
+  const standbyWait = new StandbyWait((closing) =>
+    transactions.run({ work: async () => nothingMore(undefined, closing) }),
+  );
+  const lookUp = new LookUp(db, now, deadlineMs, standbyWait);
 
   async function find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
     return isJustMade(identity.key, now()) ? undefined : lookUp.find(identity);
@@ -82,7 +98,7 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
           }
           if (isClaim(row, now())) throw new LockHeld();
           const verdict = await bounded(() => work(tx, isRecord(row, now()) ? row : undefined));
-          if (verdict.kind === "found") return nothingMore(verdict);
+          if (verdict.kind === "found") return nothingMore(verdict, closingOfReplay(locked));
           return { result: verdict, closing: keep(verdict.record, row), undo: verdict.kind === "discard" };
         },
       });
@@ -104,7 +120,9 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
     });
   }
 
-  const purge = () => purgeExpired(db, now, deadlineMs);
+  const purge = partitionMs
+    ? partitionPurge(db, { partitionMs, now, deadlineMs })
+    : () => purgeExpired(db, now, deadlineMs);
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs);
   const leases = postgresLeases(transactions, statements, now);
   return { now, find, transaction, write, purge, leases };

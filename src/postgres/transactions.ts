@@ -16,8 +16,8 @@ import { within } from "./within.ts";
 
 export interface TransactionOptions {
   /**
-   * How long a transaction may last, a statement of it take, and a call wait for a connection, in
-   * milliseconds. @default 10_000
+   * How long a transaction may last, a statement of it take, its COMMIT be unanswered, and a call wait for a
+   * connection, in milliseconds. @default 10_000
    */
   readonly deadlineMs?: number;
 }
@@ -39,8 +39,8 @@ export interface Plan<Transaction, Result> {
 }
 
 /** The end of a transaction that writes no record. */
-export function nothingMore<Result>(result: Result): Ending<Result> {
-  return { result, closing: "", undo: false };
+export function nothingMore<Result>(result: Result, closing = ""): Ending<Result> {
+  return { result, closing, undo: false };
 }
 
 /**
@@ -70,7 +70,10 @@ export class Transactions<Transaction> {
         return await this.#attempt(watch, plan);
       } catch (error) {
         if (watch.lost !== undefined)
-          throw unavailable("The database can't be reached, or the connection to it was lost.", watch.lost);
+          throw unavailable(
+            "The database can't be reached, or did not confirm what it has done.",
+            watch.lost,
+          );
         const isAgain = isTransient(watch.fault) || isLostRace(error);
         if (!isAgain) throw this.#asStoreError(error, watch);
         if (attempt === mostAttempts) {
@@ -85,31 +88,35 @@ export class Transactions<Transaction> {
     watch: Watch,
     { opening, mayUndo = false, work }: Plan<Transaction, Result>,
   ): Promise<Result> {
-    let begun = (): void => {};
-    const beginning = new Promise<void>((resolve) => {
-      begun = resolve;
-    });
+    const [beginning, begun] = signal();
+    const [working, worked] = signal();
     const running = this.#driver.transaction(
       watch,
       opening === undefined ? this.#limits : `${this.#limits}; ${opening}`,
       mayUndo,
       async (tx, opened) => {
         begun();
-        // node-postgres has a result for each statement, postgres.js for each that has rows: the queries come last.
-        const ending = await work(tx, opened.slice(-2), (run) => this.#bounded(run));
-        // An error that stands for one of the server's own must not become the call's result.
-        if (ending.undo && watch.fault !== undefined) throw watch.fault;
-        return ending;
+        try {
+          // node-postgres has a result for each statement, postgres.js for each that has rows: the queries come last.
+          const ending = await work(tx, opened.slice(-2), (run) => this.#bounded(run));
+          // An error that stands for one of the server's own must not become the call's result.
+          if (ending.undo && watch.fault !== undefined) throw watch.fault;
+          return ending;
+        } finally {
+          worked();
+        }
       },
     );
+    running.catch(() => {}); // here it is waited for only so long
     try {
       await within(Promise.race([beginning, running]), this.deadlineMs, noConnection);
     } catch (error) {
       watch.end(); // a connection that becomes free later begins nothing
-      running.catch(() => {});
       throw error;
     }
-    return running;
+    await Promise.race([working, running]);
+    // COMMIT may wait for a standby that is away, and ROLLBACK for a server that is.
+    return within(running, this.deadlineMs, () => watch.abandon(this.deadlineMs));
   }
 
   #bounded<Value>(run: () => Value | Promise<Value>): Promise<Value> {
@@ -122,6 +129,15 @@ export class Transactions<Transaction> {
     if (isCancelled(error)) return deadlineExceeded(this.deadlineMs, error);
     return error;
   }
+}
+
+/** A promise, and the function that fulfils it. */
+function signal(): [promise: Promise<void>, fulfil: () => void] {
+  let fulfil = (): void => {};
+  const promise = new Promise<void>((resolve) => {
+    fulfil = resolve;
+  });
+  return [promise, fulfil];
 }
 
 /**

@@ -32,6 +32,17 @@ export class Watch {
     this.lost ??= error;
   };
 
+  /** Breaks the connection. A driver that can do so sets it. */
+  breakConnection = (): void => {};
+
+  /** Gives the connection up, whatever the server may still do. */
+  abandon(afterMs: number): Error {
+    const error = new Error(`The database did not end the transaction within ${afterMs} ms.`);
+    this.lose(error);
+    this.breakConnection();
+    return error;
+  }
+
   /** From now on, no statement of the resolver runs. */
   end(): void {
     this.#isOver = true;

@@ -18,12 +18,13 @@ export interface EmptyDatabase extends AsyncDisposable {
   readonly query: (text: string) => Promise<Record<string, unknown>[]>;
 }
 
-/** The database of this test file, and the statements that drizzle-kit writes for its tables; both take their time. */
-let made: Promise<{ readonly url: string; readonly statements: string }> | undefined;
+/** The databases of this test file, one on each server, and the statements that drizzle-kit writes; both take their time. */
+const made = new Map<string, Promise<{ readonly url: string; readonly statements: string }>>();
 
-export async function openEmptyDatabase(): Promise<EmptyDatabase> {
-  made ??= makeDatabase();
-  const { url, statements } = await made;
+export async function openEmptyDatabase(server = inject("postgresUrl")): Promise<EmptyDatabase> {
+  const making = made.get(server) ?? makeDatabase(server);
+  made.set(server, making);
+  const { url, statements } = await making;
   const client = new pg.Client({ connectionString: url });
   client.on("error", () => {}); // when a test ends all connections
   await client.connect();
@@ -35,8 +36,7 @@ export async function openEmptyDatabase(): Promise<EmptyDatabase> {
   };
 }
 
-async function makeDatabase() {
-  const server = inject("postgresUrl");
+async function makeDatabase(server: string) {
   const name = `test_${randomUUID().replaceAll("-", "")}`;
   const client = new pg.Client({ connectionString: `${server}/postgres` });
   await client.connect();

@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import type { PostgresPrograms } from "./postgres-programs.ts";
 
 /** Settings of postgresql.conf. */
-export type ServerSettings = Readonly<Record<string, string | number>>;
+export type ServerSettings = Readonly<Partial<Record<string, string | number>>>;
 
 /** A PostgreSQL server with all its processes. */
 export interface PostgresServer {
@@ -42,13 +42,13 @@ export async function initialise(programs: PostgresPrograms, dataFolder: string)
   if (code !== 0) throw new Error(`initdb ended with exit code ${code}:\n${log()}`);
 }
 
-/** Starts a server on a data folder, and waits until it accepts connections. */
+/** Starts a server on a data folder, on any free port if the settings name none, and waits until it accepts connections. */
 export async function startServer(
   programs: PostgresPrograms,
   dataFolder: string,
   settings: ServerSettings = {},
 ): Promise<PostgresServer> {
-  const port = await freePort();
+  const port = Number(settings.port ?? (await freePort()));
   const all = {
     listen_addresses: "127.0.0.1",
     port,
