@@ -1,11 +1,13 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import pg from "pg";
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, inject, it, vi } from "vitest";
 import { newDatabase } from "../new-database.ts";
 import { runShop, spawnShop, startShop } from "../start-shop.ts";
 
-const patience = { timeout: 20_000 };
+// It starts processes, also on machines that are busy with other things.
+vi.setConfig({ testTimeout: 120_000 });
+const patience = { timeout: 60_000 };
 const tables = "SELECT tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
 
 it("leaves nothing half done when it is killed while it makes the tables, and the next start makes them", async () => {

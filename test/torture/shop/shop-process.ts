@@ -20,12 +20,9 @@ export interface Ended {
   readonly signal: NodeJS.Signals | null;
 }
 
-export type ShopProcessOptions = (
-  | { readonly databaseFile: string }
-  /** As DATABASE_URL takes it. */
-  | { readonly databaseUrl: string }
-) &
-  StartOptions;
+export interface ShopProcessOptions extends StartOptions {
+  readonly databaseFile: string;
+}
 
 interface StartOptions {
   /** @default 0, any free one */
@@ -39,12 +36,17 @@ interface StartOptions {
 const main = fileURLToPath(new URL("../../../dist/shop/main.js", import.meta.url));
 const hastenOnSignal = new URL("hasten-on-signal.js", import.meta.url).href;
 
-/** Starts a shop. The promise is rejected with its log when it ends before it is open. */
-export async function startShopProcess(options: ShopProcessOptions): Promise<ShopProcess> {
+/** Starts a shop on an SQLite file. The promise is rejected with its log when it ends before it is open. */
+export function startShopProcess({ databaseFile, ...options }: ShopProcessOptions): Promise<ShopProcess> {
+  return startShopOn(`file:${databaseFile}`, options);
+}
+
+/** The same on any database, by its DATABASE_URL. */
+export async function startShopOn(databaseUrl: string, options: StartOptions = {}): Promise<ShopProcess> {
   const preloaded = options.canBeHastened ? ["--import", hastenOnSignal] : [];
   return startServer([process.execPath, ...preloaded, main], {
     PORT: String(options.port ?? 0),
-    DATABASE_URL: "databaseUrl" in options ? options.databaseUrl : `file:${options.databaseFile}`,
+    DATABASE_URL: databaseUrl,
     ...options.env,
   });
 }
