@@ -2,22 +2,19 @@ import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
 import type { RecordIdentity, StoredRecord } from "../store.ts";
 import type { AnyDatabase } from "./driver.ts";
 import { asFaultOfStore, noConnection } from "./faults.ts";
-import { hasStandby, type StandbyWait } from "./standby.ts";
+import { hasStandby, mark } from "./standby.ts";
 import { refuseNul } from "./statement.ts";
 import { idempotencyRecords } from "./table.ts";
+import { nothingMore, type Transactions } from "./transactions.ts";
 import { within } from "./within.ts";
 
 interface Wanted {
   readonly identity: RecordIdentity;
-  readonly resolve: (record: StoredRecord | Promise<StoredRecord> | undefined) => void;
+  readonly resolve: (record: StoredRecord | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Which of those that were asked for it is, and whether it must be waited for. */
-interface Found {
-  readonly position: number;
-  readonly hasStandby: boolean | null;
-}
+type Found = Awaited<ReturnType<ReturnType<typeof prepareLookUp>["execute"]>>;
 
 /** Most look-ups that share one query. */
 const mostAtOnce = 500;
@@ -26,16 +23,17 @@ const mostAtOnce = 500;
  * Looks records up, outside of any transaction. Look-ups that come while one is under way share the next query:
  * what a query costs is its round trip, so a busy server pays a small part of one for each call.
  */
-export class LookUp {
-  readonly #query: (asked: string) => Promise<readonly (StoredRecord & Found)[]>;
-  readonly #standbyWait: StandbyWait;
+export class LookUp<Tx extends AnyDatabase> {
+  readonly #prepared: ReturnType<typeof prepareLookUp>;
+  readonly #transactions: Transactions<Tx>;
+  readonly #now: () => number;
   #waiting: Wanted[] = [];
   #isRunning = false;
 
-  constructor(db: AnyDatabase, now: () => number, deadlineMs: number, standbyWait: StandbyWait) {
-    const prepared = prepareLookUp(db);
-    this.#query = (asked) => within(prepared.execute({ asked, now: now() }), deadlineMs, noConnection);
-    this.#standbyWait = standbyWait;
+  constructor(db: AnyDatabase, transactions: Transactions<Tx>, now: () => number) {
+    this.#prepared = prepareLookUp(db);
+    this.#transactions = transactions;
+    this.#now = now;
   }
 
   find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
@@ -56,18 +54,49 @@ export class LookUp {
 
   async #answer(batch: readonly Wanted[]): Promise<void> {
     try {
-      const found = new Map<number, StoredRecord | Promise<StoredRecord>>();
-      const asked = JSON.stringify(batch.map(({ identity: { key, field, scope } }) => [key, field, scope]));
-      for (const { position, hasStandby, ...record } of await this.#query(asked)) {
-        const waited = hasStandby ? this.#standbyWait.forWhatWasRead().then(() => record) : record;
-        found.set(position, waited);
+      const looking = this.#prepared.execute(this.#valuesFor(batch));
+      const found = await within(looking, this.#transactions.deadlineMs, noConnection);
+      if (!found.some(({ hasStandby }) => hasStandby)) {
+        settle(batch, found);
+        return;
       }
-      for (const [index, { resolve }] of batch.entries()) resolve(found.get(index + 1));
+      const hits = new Set(found.map(({ position }) => position));
+      void this.#answerInTransaction(batch.filter((_, index) => hits.has(index + 1))); // nobody else waits for it
+      const misses = batch.filter((_, index) => !hits.has(index + 1));
+      settle(misses, []);
     } catch (error) {
-      const storeError = asFaultOfStore(error);
-      for (const { reject } of batch) reject(storeError);
+      refuse(batch, error);
     }
   }
+
+  /** See {@link hasStandby}. What has been read is waited for where it was read: elsewhere may be another primary. */
+  async #answerInTransaction(batch: readonly Wanted[]): Promise<void> {
+    try {
+      const found = await this.#transactions.run<Found>({
+        work: async (tx, _opened, bounded) =>
+          nothingMore(await bounded(() => prepareLookUp(tx).execute(this.#valuesFor(batch))), mark),
+      });
+      settle(batch, found);
+    } catch (error) {
+      refuse(batch, error);
+    }
+  }
+
+  #valuesFor(batch: readonly Wanted[]): { readonly asked: string; readonly now: number } {
+    const asked = batch.map(({ identity: { key, field, scope } }) => [key, field, scope]);
+    return { asked: JSON.stringify(asked), now: this.#now() };
+  }
+}
+
+function settle(batch: readonly Wanted[], found: Found): void {
+  const records = new Map<number, StoredRecord>();
+  for (const { position, hasStandby, ...record } of found) records.set(position, record);
+  for (const [index, { resolve }] of batch.entries()) resolve(records.get(index + 1));
+}
+
+function refuse(batch: readonly Wanted[], error: unknown): void {
+  const storeError = asFaultOfStore(error);
+  for (const { reject } of batch) reject(storeError);
 }
 
 /**

@@ -13,32 +13,9 @@ export const hasStandby = "current_setting('synchronous_standby_names', true) <>
  * Only a transaction that has written something waits. This writes into the log and into no table; its commit
  * stands behind all that has been read before.
  */
-const mark = "SELECT pg_logical_emit_message(true, 'idempotent replay', '')";
+export const mark = "SELECT pg_logical_emit_message(true, 'idempotent replay', '')";
 
 /** What a transaction that replays is closed with, given the result of a statement that asked for {@link hasStandby}. */
 export function closingOfReplay([row]: RawRows): string {
   return row?.has_standby === true ? mark : "";
-}
-
-/** Lets replays outside of any transaction wait for the standby: those that come while one does share the next commit. */
-export class StandbyWait {
-  readonly #commit: (closing: string) => Promise<void>;
-  #running: Promise<unknown> = Promise.resolve();
-  #next: Promise<void> | undefined;
-
-  constructor(commit: (closing: string) => Promise<void>) {
-    this.#commit = commit;
-  }
-
-  /** Fulfilled when the standby has all that has been read until now. */
-  forWhatWasRead(): Promise<void> {
-    if (this.#next) return this.#next;
-    const next = this.#running.then(() => {
-      this.#next = undefined;
-      return this.#commit(mark);
-    });
-    this.#next = next;
-    this.#running = next.catch(() => {});
-    return next;
-  }
 }

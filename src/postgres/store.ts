@@ -18,7 +18,7 @@ import { postgresLeases } from "./leases.ts";
 import { LookUp } from "./look-up.ts";
 import { purgeExpired } from "./purge.ts";
 import { rowOf, rowStatements } from "./rows.ts";
-import { closingOfReplay, StandbyWait } from "./standby.ts";
+import { closingOfReplay } from "./standby.ts";
 import type { Row } from "./table.ts";
 import { nothingMore, type TransactionOptions, Transactions } from "./transactions.ts";
 
@@ -63,10 +63,7 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
   const transactions = new Transactions<Tx>(driverOf(db), options);
   const { deadlineMs } = transactions;
   const statements = rowStatements(db);
-  const standbyWait = new StandbyWait((closing) =>
-    transactions.run({ work: async () => nothingMore(undefined, closing) }),
-  );
-  const lookUp = new LookUp(db, now, deadlineMs, standbyWait);
+  const lookUp = new LookUp(db, transactions, now);
 
   async function find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
     return isJustMade(identity.key, now()) ? undefined : lookUp.find(identity);
