@@ -31,9 +31,11 @@ export interface Payment {
 export interface BankOptions
   extends Pick<
     DatabaseOptions<typeof tables>,
-    "synchronous" | "configure" | "maxBatch" | "deadlineMs" | "lockWaitMs"
+    "synchronous" | "configure" | "maxBatch" | "maxQueue" | "deadlineMs" | "lockWaitMs"
   > {
   readonly now?: () => number;
+  /** How long a duplicate waits for the call that runs, in milliseconds. @default 10_000 */
+  readonly waitMs?: number;
 }
 
 export const openingBalances: ReadonlyMap<string, number> = new Map([
@@ -46,7 +48,7 @@ const migrationsFolder = fileURLToPath(new URL("migrations", import.meta.url));
 /** Opens a bank's file, and makes its tables and accounts if need be. */
 export async function openBank(
   file: string,
-  { now = Date.now, ...options }: BankOptions = {},
+  { now = Date.now, waitMs = 10_000, ...options }: BankOptions = {},
 ): Promise<Bank> {
   const database = openDatabase(file, { schema: tables, migrationsFolder, ...options });
   const store = sqliteStore(database, { now, purgeEveryMs: 0 });
@@ -56,7 +58,15 @@ export async function openBank(
     try {
       const { result } = await once(
         store,
-        { scope: SHARED, field: "bank.pay", key, input: { amount, memo }, retention, errors: "REPLAY" },
+        {
+          scope: SHARED,
+          field: "bank.pay",
+          key,
+          input: { amount, memo },
+          retention,
+          waitMs,
+          errors: "REPLAY",
+        },
         async (tx) => transfer(tx, payment),
       );
       return { key, result: JSON.stringify(result) };
