@@ -16,6 +16,7 @@ import {
 import { hasLock, LockHeld, tryLock, waitForLock } from "./key-lock.ts";
 import { postgresLeases } from "./leases.ts";
 import { LookUp } from "./look-up.ts";
+import { isPartitionPeriod, partitionPeriod, partitionPurge } from "./partitions.ts";
 import { purgeExpired } from "./purge.ts";
 import { rowOf, rowStatements } from "./rows.ts";
 import { closingOfReplay } from "./standby.ts";
@@ -27,6 +28,12 @@ export interface PostgresStoreOptions extends TransactionOptions {
   readonly now?: () => number;
   /** How often expired records are looked for, in milliseconds; 0 for never. @default 10_000 */
   readonly purgeEveryMs?: number;
+  /**
+   * How much time of keys one partition holds, in milliseconds, for a table that `partitionRecords` has
+   * partitioned: the purge makes partitions ahead and drops those that are over. A tenth of the usual retention
+   * is a good measure. @default none: a plain table
+   */
+  readonly partitionMs?: number;
 }
 
 /**
@@ -55,11 +62,12 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
   db: Database<Schema>,
   options: PostgresStoreOptions = {},
 ): Store<Tx> {
-  checkOptions("postgresStore", options, ["now", "purgeEveryMs", "deadlineMs"]);
+  checkOptions("postgresStore", options, ["now", "purgeEveryMs", "deadlineMs", "partitionMs"]);
   checkOption("postgresStore", options, "now", "a function", isFunction);
   checkOption("postgresStore", options, "purgeEveryMs", purgePeriod, isPurgePeriod);
+  checkOption("postgresStore", options, "partitionMs", partitionPeriod, isPartitionPeriod);
   checkPositive("postgresStore", { deadlineMs: options.deadlineMs });
-  const { now = Date.now, purgeEveryMs = 10_000 } = options;
+  const { now = Date.now, purgeEveryMs = 10_000, partitionMs } = options;
   const transactions = new Transactions<Tx>(driverOf(db), options);
   const { deadlineMs } = transactions;
   const statements = rowStatements(db);
@@ -109,7 +117,9 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
     });
   }
 
-  const purge = () => purgeExpired(db, now, deadlineMs);
+  const purge = partitionMs
+    ? partitionPurge(db, { partitionMs, now, deadlineMs })
+    : () => purgeExpired(db, now, deadlineMs);
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs);
   const leases = postgresLeases(transactions, statements, now);
   return { now, find, transaction, write, purge, leases };

@@ -10,7 +10,7 @@ import {
   sqlStateOf,
   unavailable,
 } from "./faults.ts";
-import { primaryKeyName } from "./table.ts";
+import { isPrimaryKey } from "./table.ts";
 import { Watch } from "./watch.ts";
 import { within } from "./within.ts";
 
@@ -145,5 +145,5 @@ function signal(): [promise: Promise<void>, fulfil: () => void] {
  * (CockroachDB), or with several coordinators (Citus), holds calls apart by the primary key alone.
  */
 function isLostRace(error: unknown): boolean {
-  return sqlStateOf(error) === "23505" && constraintOf(error) === primaryKeyName;
+  return sqlStateOf(error) === "23505" && isPrimaryKey(constraintOf(error));
 }

@@ -34,10 +34,11 @@ export type OpenPostgresEntries<OwnTx extends Tx> = (
   options?: StoreOptions & PostgresStoreOptions,
 ) => Promise<PostgresEntries<OwnTx>>;
 
-/** All that a store on PostgreSQL must pass, whatever the driver. */
-export function postgresSuite<OwnTx extends Tx>(connect: Connect<OwnTx>): void {
+/** All that a store on PostgreSQL must pass, whatever the driver, and whatever else has `migrated` its table. */
+export function postgresSuite<OwnTx extends Tx>(connect: Connect<OwnTx>, migrated = ""): void {
   const open: OpenPostgresEntries<OwnTx> = async (options = {}) => {
     const database = await openEmptyDatabase();
+    await database.query(migrated);
     const clock = { now: noon };
     const processes: Process<OwnTx>[] = [];
 
