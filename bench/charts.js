@@ -4,11 +4,12 @@ import { compile } from "vega-lite";
 import { spread } from "./statistics.js";
 
 /** @returns {Promise<Record<string, string>>} SVG documents by file name */
-export async function drawCharts({ main, peers, growth }) {
+export async function drawCharts({ main, peers, growth, postgresGrowth }) {
   const charts = {};
   if (main) charts["throughput.svg"] = await draw(throughput("Apollo Server standalone", main));
   if (peers) charts["peers.svg"] = await draw(throughput("Apollo Server on Express 5, first calls", peers));
-  if (growth) charts["growth.svg"] = await draw(growthChart(growth));
+  if (growth) charts["growth.svg"] = await draw(growthChart("SQLite", growth));
+  if (postgresGrowth) charts["postgres-growth.svg"] = await draw(growthChart("PostgreSQL", postgresGrowth));
   return charts;
 }
 
@@ -63,7 +64,7 @@ function byTrial(values) {
   return { field: "trial", sort: trials, scale: { domain: trials, scheme: "tableau10" } };
 }
 
-function growthChart(results) {
+function growthChart(engine, results) {
   const titles = { miss: "first calls", hit: "replays" };
   const values = results.map(({ kind, keys, records, samples }) => ({
     kind: titles[kind],
@@ -73,7 +74,7 @@ function growthChart(results) {
   }));
   return {
     title: {
-      text: "Cost of a call by number of stored records",
+      text: `${engine}: cost of a call by number of stored records`,
       subtitle: `In process, 64 calls at once. ${spreadNote}`,
     },
     data: { values },

@@ -10,6 +10,12 @@ import { fillGrowth, measureGrowth, measureMemory, measurePurge } from "./growth
 import { describeMachine } from "./machine.js";
 import { measureSideBySide } from "./measure.js";
 import { measureOverhead } from "./overhead.js";
+import {
+  fillPostgresGrowth,
+  growthFlags,
+  measurePostgresGrowth,
+  measurePostgresPurge,
+} from "./postgres-growth.js";
 import { createTables } from "./postgres-work.js";
 import { report } from "./report.js";
 import { startPostgres, startRedis } from "./services.js";
@@ -25,10 +31,14 @@ const efforts = {
       replayPool: 10_000,
     },
     peers: { connections: [1, 16, 64, 256], rounds: 3, seconds: 1.5, warmUp: { seconds: 1 }, replayPool: 0 },
-    postgres: { connections: [64], rounds: 5, seconds: 2.5, warmUp: { amount: 4_000 }, replayPool: 5_000 },
+    postgres: { connections: [64], rounds: 5, seconds: 2, warmUp: { amount: 2_000 }, replayPool: 2_000 },
     growth: { sizes: [1_000, 1_000_000, 10_000_000], rounds: 7, calls: 4_000 },
     purge: { expired: 1_000_000, quietSeconds: 8, limitSeconds: 150 },
     memory: { early: 10_000, late: 1_000_000 },
+    postgresGrowth: {
+      ...{ sizes: [1_000, 1_000_000, 10_000_000], rounds: 5, calls: 2_000 },
+      ...{ expired: 1_000_000, seconds: 10, limitSeconds: 120 },
+    },
     overhead: { rounds: 7, calls: 10_000 },
   },
   quick: {
@@ -38,17 +48,24 @@ const efforts = {
     growth: { sizes: [1_000, 100_000], rounds: 2, calls: 2_000 },
     purge: { expired: 20_000, quietSeconds: 2, limitSeconds: 10 },
     memory: { early: 10_000, late: 20_000 },
+    postgresGrowth: {
+      ...{ sizes: [1_000, 100_000], rounds: 2, calls: 1_000 },
+      ...{ expired: 20_000, seconds: 3, limitSeconds: 60 },
+    },
     overhead: { rounds: 2, calls: 2_000 },
   },
 };
 
 const parts = ["main", "peers", "postgres", "growth", "purge", "memory", "overhead"];
+/** Measured only when named: it takes as long as all others together. */
+const partsOnDemand = ["postgres-growth"];
 const trialNames = [...mainTrials, ...peerTrials, ...postgresTrials].map(({ name }) => name);
 
 const usage = `Usage: npm run bench -- [options]
   --quick        a short run, to see that all works; its figures are rough
   --only NAME    a part or a trial; may be given several times
                  parts: ${parts.join(", ")}
+                 parts that a run without --only leaves out: ${partsOnDemand.join(", ")}
                  trials: ${trialNames.join(", ")}
   --out FOLDER   where results go (default: bench/results for a full run, else bench/results-partial)
   --help`;
@@ -86,7 +103,7 @@ function readOptions() {
     process.exit();
   }
   for (const name of values.only) {
-    if (parts.includes(name) || trialNames.includes(name)) continue;
+    if ([...parts, ...partsOnDemand].includes(name) || trialNames.includes(name)) continue;
     refuse(`--only must name a part or a trial, but it is "${name}".`);
   }
   const isFull = !values.quick && values.only.length === 0;
@@ -134,6 +151,8 @@ async function measure(results, { effort, only, folder }) {
   ]);
   if (files) results.growth = await measureGrowth(files, { ...effort.growth, log });
   if (memory) results.memory = memory;
+  if (only.includes("postgres-growth"))
+    await measurePostgresRecords(results, { ...effort.postgresGrowth, folder, log });
 }
 
 /** What a peer needs may be missing here, or a peer may not start: then it is left out, and the results say why. */
@@ -172,6 +191,20 @@ async function measurePostgres(results, trials, plan) {
     const settings = { postgresUrl: postgres.url, postgresConnections: 20 };
     const { cpuSeconds: databaseCpuSeconds } = postgres;
     return await measureSideBySide(trials, { ...plan, settings, databaseCpuSeconds, log });
+  } finally {
+    await postgres.stop();
+  }
+}
+
+/** Many records in PostgreSQL: what calls cost, and what a purge does. */
+async function measurePostgresRecords(results, plan) {
+  const postgres = await startPostgres(plan.folder, { flags: growthFlags });
+  try {
+    results.services.postgres = { ...postgres.settings, flags: growthFlags };
+    const databases = await fillPostgresGrowth(postgres, plan);
+    log("filled");
+    results.postgresGrowth = await measurePostgresGrowth(databases, plan);
+    results.postgresPurge = await measurePostgresPurge(postgres, databases, plan);
   } finally {
     await postgres.stop();
   }

@@ -1,4 +1,6 @@
 // The results as Markdown: the tables of the README.
+import { range, table } from "./markdown.js";
+import { growth, postgresGrowth, postgresPurge } from "./report-growth.js";
 import { median, proportion, spread } from "./statistics.js";
 import { targetsOf } from "./targets.js";
 import { mainTrials, peerTrials, postgresTrials } from "./trials.js";
@@ -13,6 +15,8 @@ export function report(results) {
     ...leftOut(results),
     ...growth(results.growth),
     ...purge(results.purge),
+    ...postgresGrowth(results.postgresGrowth),
+    ...postgresPurge(results.postgresPurge),
     ...memory(results.memory),
     ...overhead(results.overhead),
     ...pragmas(results),
@@ -123,34 +127,6 @@ function perSecond(sample) {
 
 function leftOut({ leftOut: trials }) {
   return trials.map(({ title, reason }) => `${title} was left out: ${reason}`);
-}
-
-function growth(results) {
-  if (!results) return [];
-  const kinds = { miss: "first call", hit: "replay" };
-  return [
-    "## Growth",
-    `In process, 64 calls at once, ${results[0].customers} customers.`,
-    table(
-      ["", "keys", "records", "µs a call", "× the smallest", "CPU µs", "p99 ms", "bytes a record"],
-      results.map(({ kind, keys, records, bytesPerRecord, samples }) => {
-        const smallest = results.find((other) => other.kind === kind && other.keys === keys);
-        return [
-          kinds[kind],
-          `UUID${keys}`,
-          records.toLocaleString("en"),
-          range(spread(samples.map(({ microseconds }) => microseconds)), 0),
-          range(
-            proportion(samples, smallest.samples, ({ microseconds }) => microseconds),
-            2,
-          ),
-          median(samples.map(({ cpuMicroseconds }) => cpuMicroseconds)).toFixed(0),
-          (median(samples.map(({ latencyUs }) => latencyUs.p99)) / 1000).toFixed(1),
-          bytesPerRecord.toFixed(0),
-        ];
-      }),
-    ),
-  ];
 }
 
 function purge(results) {
@@ -280,13 +256,4 @@ function pragmas({ main = [], peers = [] }) {
 function middle(values, digits) {
   const measured = values.filter((value) => value !== null);
   return measured.length > 0 ? median(measured).toFixed(digits) : "";
-}
-
-function range({ median: middle, min, max }, digits) {
-  return `${middle.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
-}
-
-function table(head, rows) {
-  const line = (cells) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
 }

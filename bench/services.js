@@ -53,6 +53,7 @@ export async function startPostgres(folder, { flags = [] } = {}) {
   const port = await freePort();
   const database = "bench";
   const log = [];
+  const urlOf = (name) => `postgresql://postgres:password@127.0.0.1:${port}/${name}`;
   const postgres = new EmbeddedPostgres({
     databaseDir: join(folder, "postgres"),
     port,
@@ -83,10 +84,31 @@ export async function startPostgres(folder, { flags = [] } = {}) {
   await client.end();
   return {
     settings: settings.rows[0],
-    url: `postgresql://postgres:password@127.0.0.1:${port}/${database}`,
+    url: urlOf(database),
+    createDatabase: async (name) => {
+      await postgres.createDatabase(name);
+      return urlOf(name);
+    },
+    vacuums: (name) => vacuumsIn(log.join(""), name),
     cpuSeconds: () => cpuSecondsOf(join(folder, "postgres")),
     stop: () => postgres.stop(),
   };
+}
+
+/** What autovacuum has done in a database, as the server's log tells (log_autovacuum_min_duration = 0). */
+function vacuumsIn(log, database) {
+  const entries = log.matchAll(
+    /automatic (?:aggressive )?vacuum of table "(\w+)\.public\.(\w+)": index scans: (\d+)[\s\S]*?CPU: user: ([\d.]+) s, system: ([\d.]+) s, elapsed: ([\d.]+) s/g,
+  );
+  return [...entries]
+    .filter(([, name]) => name === database)
+    .map(([, , table, indexScans, user, system, elapsed]) => ({
+      table,
+      indexScans: Number(indexScans),
+      cpuSeconds: Number(user) + Number(system),
+      seconds: Number(elapsed),
+    }))
+    .filter(({ table }) => table.startsWith("idempotency_records"));
 }
 
 /** What a server's processes have used that are still there, by Linux's own count; null elsewhere. */

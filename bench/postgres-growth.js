@@ -1,0 +1,167 @@
+// What many records do on PostgreSQL: to the cost of a call, and to a purge, row by row or by partitions.
+import pg from "pg";
+import { startChild } from "./child.js";
+import { fillDatabase } from "./postgres-fill.js";
+import { input, operation } from "./work.js";
+
+const customers = 10_000;
+const kindsOfKeys = ["v7", "v4"];
+
+/** What docs/scaling.md tells users of many records to set. */
+const autovacuumSettings = "autovacuum_vacuum_scale_factor = 0.03";
+
+/** PostgreSQL for a fill without a log, and so that autovacuum shows what it does within minutes. */
+export const growthFlags = [
+  "wal_level=minimal",
+  "max_wal_senders=0",
+  "max_wal_size=8GB",
+  "shared_buffers=1GB",
+  "autovacuum_naptime=5s",
+  "log_autovacuum_min_duration=0",
+];
+
+/**
+ * Makes a database for each kind of keys and each number of records, and one that is partitioned. This one and
+ * the largest with UUIDv7 keys have expired records besides, to be purged at the end.
+ *
+ * @param {ReturnType<typeof import("./services.js").startPostgres>} postgres
+ * @param {{ sizes: number[], expired: number, log: (line: string) => void }} plan
+ */
+export async function fillPostgresGrowth(postgres, { sizes, expired, log }) {
+  const largest = sizes.at(-1);
+  const plans = [
+    ...sizes.map((count) => ({ keys: "v7", count, ...(count === largest && { expired }) })),
+    ...sizes.map((count) => ({ keys: "v4", count })),
+    { keys: "v7", count: largest, expired, isPartitioned: true },
+  ];
+  const databases = [];
+  for (const plan of plans) {
+    const name = `records_${plan.keys}_${plan.count}${plan.isPartitioned ? "_partitioned" : ""}`;
+    const url = await postgres.createDatabase(name);
+    const { seconds, bytes } = await fillDatabase(url, { ...plan, customers });
+    databases.push({ name, url, ...plan, bytes });
+    log(`${name}: filled in ${seconds.toFixed(0)} s, bytes a record ${JSON.stringify(bytes)}`);
+  }
+  return databases;
+}
+
+/** First calls and replays, in process, on databases that hold different numbers of records, in turn. */
+export async function measurePostgresGrowth(databases, { rounds, calls, log }) {
+  const results = [];
+  for (const keys of kindsOfKeys) {
+    const own = databases.filter((database) => database.keys === keys && !database.isPartitioned);
+    results.push(...(await measureDatabases(own, { keys, rounds, calls, log })));
+  }
+  return results;
+}
+
+async function measureDatabases(databases, { keys, rounds, calls, log }) {
+  const running = [];
+  const results = ["miss", "hit"].flatMap((kind) =>
+    databases.map(({ count, bytes }) => ({ keys, kind, records: count, bytes, customers, samples: [] })),
+  );
+  try {
+    for (const { url, count } of databases) {
+      const settings = { postgresUrl: url, postgresConnections: 20 };
+      running.push({ records: count, child: await startChild("in-process-postgres.js", settings) });
+    }
+    for (let round = 0; round <= rounds; round++) {
+      for (const kind of ["miss", "hit"]) {
+        for (const { records, child } of running) {
+          const last = await child.ask("lastExpiry");
+          const sample = await child.ask("run", { kind, calls, atOnce: 64, keys, customers });
+          if (kind === "miss") await child.ask("forgetAfter", last);
+          if (round === 0) continue; // it warms up
+          results.find((result) => result.kind === kind && result.records === records).samples.push(sample);
+        }
+      }
+    }
+  } finally {
+    for (const { child } of running) await child.stop();
+  }
+  for (const { kind, records, samples } of results) {
+    const times = samples.map(({ microseconds }) => microseconds.toFixed(0)).join(" ");
+    log(`growth on PostgreSQL: ${kind} with UUID${keys} keys, ${records} records: ${times} µs a call`);
+  }
+  return results;
+}
+
+/**
+ * Lets a server purge what has expired while it is under load, and autovacuum clean up after it: of the plain
+ * table with the settings as they come and then with those that we recommend, and of the partitioned one.
+ */
+export async function measurePostgresPurge(postgres, databases, { seconds, limitSeconds, log }) {
+  const results = [];
+  for (const { name, url, count, expired, isPartitioned } of databases.filter(({ expired }) => expired)) {
+    const store = { purgeEveryMs: 0, ...(isPartitioned && { partitionMs: 3_600_000 }) };
+    const settings = {
+      server: "postgresIdempotent",
+      postgresUrl: url,
+      postgresConnections: 20,
+      processes: 1,
+      store,
+    };
+    const server = await startChild("server.js", settings);
+    const generator = await startChild("load.js", { operation, input });
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    const load = { urls: [server.hello.url], connections: 16, perSecond: 200, keys: "v7" };
+
+    async function phase(what, during) {
+      const before = { cpu: await postgres.cpuSeconds(), vacuums: postgres.vacuums(name).length };
+      await server.ask("startMeters");
+      const sending = generator.ask("send", { ...load, seconds: limitSeconds });
+      await Promise.race([during(), sending]);
+      await generator.ask("stop");
+      const sent = await sending;
+      const meters = await server.ask("readMeters");
+      const result = {
+        table: isPartitioned ? "partitioned" : "plain",
+        phase: what,
+        records: count,
+        ...sent,
+        ...meters,
+        databaseCpuSeconds: (await postgres.cpuSeconds()) - before.cpu,
+        ...(await stateOf(client)),
+        vacuums: postgres.vacuums(name).slice(before.vacuums),
+      };
+      results.push(result);
+      log(
+        `${name}, ${what}: ${result.seconds.toFixed(1)} s, p99 ${result.latencyMs.p99.toFixed(1)} ms, ${result.failures} failures, ${result.dead} dead rows, table ${(result.tableBytes / 2 ** 20).toFixed(0)} MiB, indexes ${(result.indexBytes / 2 ** 20).toFixed(0)} MiB, CPU ${result.databaseCpuSeconds.toFixed(1)} s, vacuums ${JSON.stringify(result.vacuums)}`,
+      );
+    }
+
+    const pass = (howLong) => () => new Promise((resolve) => setTimeout(resolve, howLong * 1000));
+    try {
+      await generator.ask("send", { ...load, seconds: seconds / 2 });
+      await phase("nothing to purge", pass(seconds));
+      await phase(`purge of ${expired.toLocaleString("en")}`, () => server.ask("purge"));
+      await phase("after it", pass(seconds * 2));
+      if (!isPartitioned) {
+        await client.query(`ALTER TABLE idempotency_records SET (${autovacuumSettings})`);
+        const { length } = postgres.vacuums(name);
+        const latest = performance.now() + limitSeconds * 1000;
+        await phase("with the settings, until autovacuum is through", async () => {
+          while (postgres.vacuums(name).length === length && performance.now() < latest) await pass(0.5)();
+        });
+        await phase("after that", pass(seconds));
+      }
+    } finally {
+      await client.end();
+      await server.stop();
+      await generator.stop();
+    }
+  }
+  return results;
+}
+
+/** What the table takes, with all its partitions, and how much of it is dead. */
+async function stateOf(client) {
+  await client.query("SELECT pg_stat_force_next_flush()");
+  const { rows } = await client.query(
+    `SELECT sum(pg_table_size(oid))::float8 AS "tableBytes", sum(pg_indexes_size(oid))::float8 AS "indexBytes",
+       sum(pg_stat_get_dead_tuples(oid))::float8 AS dead, sum(pg_stat_get_live_tuples(oid))::float8 AS live
+     FROM pg_class WHERE relkind = 'r' AND relname LIKE 'idempotency_records%'`,
+  );
+  return rows[0];
+}
