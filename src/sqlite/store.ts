@@ -39,10 +39,10 @@ export function sqliteStore<Tables extends Schema>(
   const insert = prepareInsert(inWriter);
   const deleteExpired = prepareDeleteExpired(inWriter);
 
-  function find({ scope, field, key }: RecordIdentity): StoredRecord | undefined {
+  function find(identity: RecordIdentity): StoredRecord | undefined {
     try {
       writer.checkPlace();
-      return lookUp.get({ scope, field, key, now: now() });
+      return recordOf(identity, lookUp.get({ ...identity, now: now() }));
     } catch (error) {
       // Another process recovers the file: the transaction will wait for it, and look again.
       if (isBusy(error)) return undefined;
@@ -51,12 +51,12 @@ export function sqliteStore<Tables extends Schema>(
   }
 
   function transaction(
-    { scope, field, key }: RecordIdentity,
+    identity: RecordIdentity,
     work: (tx: Transaction<Tables>, found: StoredRecord | undefined) => Promise<Verdict>,
   ): Promise<Verdict> {
     return writer.run(
-      field,
-      (tx) => work(tx, lookUpInWriter.get({ scope, field, key, now: now() })),
+      identity.field,
+      (tx) => work(tx, recordOf(identity, lookUpInWriter.get({ ...identity, now: now() }))),
       (verdict, undo) => {
         if (verdict.kind === "discard") undo();
         if (verdict.kind !== "found") insertRecord(verdict.record);
@@ -95,17 +95,24 @@ function checkTable(reader: BetterSQLite3Database, file: string): void {
   }
 }
 
+type Found = Omit<StoredRecord, keyof RecordIdentity>;
+
+function recordOf(identity: RecordIdentity, found: Found | undefined): StoredRecord | undefined {
+  return found && { ...identity, ...found };
+}
+
+/** Reads what the caller doesn't know: each column costs a look-up its share. */
 function prepareLookUp(drizzle: BetterSQLite3Database) {
-  const { scope, field, key, expiresAt, leaseUntil } = idempotencyRecords;
+  const { scope, field, key, leaseUntil, fencingToken, ...result } = getTableColumns(idempotencyRecords);
   return drizzle
-    .select()
+    .select(result)
     .from(idempotencyRecords)
     .where(
       and(
         eq(scope, sql.placeholder("scope")),
         eq(field, sql.placeholder("field")),
         eq(key, sql.placeholder("key")),
-        gt(expiresAt, sql.placeholder("now")),
+        gt(result.expiresAt, sql.placeholder("now")),
         isNull(leaseUntil),
       ),
     )

@@ -28,6 +28,22 @@ function schemaOn(database: Database<Tables>) {
 }
 
 describe("plain graphql()", () => {
+  it.each<[string, (contextValue: object) => object]>([
+    ["is the context that outcomes are collected for", (contextValue) => contextValue],
+    ["is a copy of it", (contextValue) => ({ ...contextValue })],
+    ["inherits from it", (contextValue) => Object.create(contextValue)],
+    ["can't be changed", (contextValue) => Object.freeze(contextValue)],
+  ])("tells outcomes when the context of resolvers %s", async (_name, contextOf) => {
+    await using database = await openOrders();
+    const schema = schemaOn(database);
+    const sent = { customer: { id: "alice" } };
+    if (Object.isFrozen(contextOf({}))) Object.freeze(sent);
+    const outcomes = collectOutcomes(sent);
+    const source = 'mutation { createOrder(item: "cup", idempotencyKey: "1") { id } }';
+    await graphql({ schema, source, contextValue: contextOf(sent) });
+    expect(outcomes).toMatchObject([{ key: "1", replayed: false }]);
+  });
+
   it("runs and replays, and collectOutcomes() tells which it was", async () => {
     await using database = await openOrders();
     const schema = schemaOn(database);
