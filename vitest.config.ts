@@ -18,8 +18,9 @@ export default defineConfig({
   test: {
     // All of the CPUs: by default one stays free, which of two is half of the machine.
     maxWorkers: "100%",
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Many start processes, or work hard, also on machines that are busy with other things.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     projects: [
       {
         extends: true,

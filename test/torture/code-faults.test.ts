@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { IdempotencyError, once, SHARED } from "graphql-idempotent";
 import type { Transaction } from "graphql-idempotent/sqlite";
-import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { type Bank, type BankOptions, openBank, type Payment } from "./bank/bank.ts";
 import * as tables from "./bank/tables.ts";
 import { differingReplays } from "./checks.ts";
@@ -11,8 +11,6 @@ import { order, retryUntilAnswered } from "./shop/client.ts";
 import { killLeftovers, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 afterAll(killLeftovers);
 
 type Tx = Transaction<typeof tables>;

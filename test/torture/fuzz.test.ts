@@ -2,14 +2,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readConfiguration } from "../../src/shop/configuration.ts";
 import { leaks } from "./checks.ts";
 import { order, product } from "./shop/client.ts";
 import { killLeftovers, type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
 
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 afterAll(killLeftovers);
 
 const seed = Number(process.env.TORTURE_SEED ?? Date.now() % 2 ** 31);

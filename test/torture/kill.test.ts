@@ -1,10 +1,8 @@
-import { afterAll, expect, it, vi } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { killUnderLoad } from "./kill.ts";
 import { peerTarget } from "./peers/peers.ts";
 import { killLeftovers } from "./shop/shop-process.ts";
 
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 afterAll(killLeftovers);
 
 it("a server that is killed under load makes no duplicate, loses no answer and leaves no key stuck", async () => {

@@ -1,9 +1,6 @@
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { openBank } from "./bank/bank.ts";
 import { compareWithModel } from "./model.ts";
-
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const seed = Number(process.env.TORTURE_SEED ?? Date.now() % 2 ** 31);
 

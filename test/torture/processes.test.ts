@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { afterAll, describe, expect, it, vi } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { canInterpose } from "./interpose/interpose.ts";
 import { endAll, sameKeysEverywhere, startStoppableShop } from "./processes.ts";
 import { examineShop } from "./shop/books.ts";
@@ -7,8 +7,6 @@ import { order, retryUntilAnswered, send } from "./shop/client.ts";
 import { killLeftovers, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 afterAll(killLeftovers);
 
 describe("several processes on one file", () => {

@@ -3,15 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { once, SHARED } from "graphql-idempotent";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { openBank } from "./bank/bank.ts";
 import { leaks } from "./checks.ts";
 import { order, send } from "./shop/client.ts";
 import { killLeftovers, type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 afterAll(killLeftovers);
 
 const folder = mkdtempSync(join(tmpdir(), "torture-security-"));

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import Sqlite from "better-sqlite3";
-import { afterAll, expect, it, vi } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { Load, shopTarget } from "./kill.ts";
 import { seeded } from "./random.ts";
 import { examineShop } from "./shop/books.ts";
@@ -12,8 +12,6 @@ import { order, send } from "./shop/client.ts";
 import { killLeftovers, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 afterAll(killLeftovers);
 
 it("SIGTERM under load ends the server with exit code 0, and the next one answers every retry", async () => {

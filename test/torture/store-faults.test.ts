@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
-import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { type Answer, leaks } from "./checks.ts";
 import { canInterpose, interposed } from "./interpose/interpose.ts";
 import { examineShop } from "./shop/books.ts";
@@ -13,8 +13,6 @@ import { type Call, order, retryUntilAnswered, send, transfer } from "./shop/cli
 import { EndedEarly, killLeftovers, type ShopProcess, startShopProcess } from "./shop/shop-process.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 afterAll(killLeftovers);
 
 const token = "alice-token";

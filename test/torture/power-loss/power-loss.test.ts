@@ -1,10 +1,7 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { canInterpose } from "../interpose/interpose.ts";
 import { crashPoints } from "./crash-points.ts";
 import { powerLoss } from "./power-loss.ts";
-
-// It starts processes, or works hard, also on machines that are busy with other things.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 describe.runIf(canInterpose())("after a power cut at any moment", () => {
   it("nothing acknowledged is lost, and a retry of every key has one effect and the first answer", async () => {
