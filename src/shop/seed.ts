@@ -1,8 +1,8 @@
-import { eq, inArray } from "drizzle-orm";
+import { and, eq, isNull, ne, or } from "drizzle-orm";
 import { tokenHash } from "./authentication.ts";
 import type { Account, Product, ShopTransaction, Tables } from "./database.ts";
 
-/** Fixed IDs make seeding idempotent by nature, and let documentation name them. */
+/** Fixed, so that documentation can name them. */
 function seedId(number: number): string {
   return `01990000-0000-7000-8000-${String(number).padStart(12, "0")}`;
 }
@@ -37,28 +37,33 @@ const seedProducts: Product[] = [
 ];
 
 /**
- * Puts in what is missing and leaves the rest alone. The demo tokens are valid with `withDemoTokens`, and never
- * without, even if an earlier start had put them in.
+ * Fills a database that is new. The demo tokens are valid with `withDemoTokens`, and never without, even if an
+ * earlier start had put them in.
+ *
+ * Where nothing is to be changed it writes nothing: other servers may be at work, and to insert ON CONFLICT DO
+ * NOTHING waits on PostgreSQL for each transaction that is about to change a row that is there.
  */
 export async function seed(
   tx: ShopTransaction,
   { accounts, customers, products }: Tables,
   withDemoTokens: boolean,
 ): Promise<void> {
-  const demoHashes = demoCustomers.map(({ token }) => tokenHash(token));
-  await tx.update(customers).set({ tokenHash: null }).where(inArray(customers.tokenHash, demoHashes));
-  await tx
-    .insert(customers)
-    .values(demoCustomers.map(({ id, name, address }) => ({ id, name, address })))
-    .onConflictDoNothing();
-  if (withDemoTokens) {
-    for (const { id, token } of demoCustomers) {
+  const [anybody] = await tx.select().from(customers).limit(1);
+  if (!anybody) {
+    await tx.insert(customers).values(demoCustomers.map(({ id, name, address }) => ({ id, name, address })));
+    await tx.insert(accounts).values(seedAccounts);
+    await tx.insert(products).values(seedProducts);
+  }
+  for (const { id, token } of demoCustomers) {
+    const hash = tokenHash(token);
+    if (withDemoTokens) {
+      const hasAnother = or(isNull(customers.tokenHash), ne(customers.tokenHash, hash));
       await tx
         .update(customers)
-        .set({ tokenHash: tokenHash(token) })
-        .where(eq(customers.id, id));
+        .set({ tokenHash: hash })
+        .where(and(eq(customers.id, id), hasAnother));
+    } else {
+      await tx.update(customers).set({ tokenHash: null }).where(eq(customers.tokenHash, hash));
     }
   }
-  await tx.insert(accounts).values(seedAccounts).onConflictDoNothing();
-  await tx.insert(products).values(seedProducts).onConflictDoNothing();
 }

@@ -1,11 +1,26 @@
 import { randomUUID } from "node:crypto";
+import pg from "pg";
 import { expect, inject, it } from "vitest";
 import { openCuttingProxy } from "../../postgres/cutting-proxy.ts";
 import { createOrder, jug, stockOf } from "../create-order.ts";
 import { newDatabase } from "../new-database.ts";
 import { startShop } from "../start-shop.ts";
 
-const endAll = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shop'";
+const endAll =
+  "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'shop'";
+
+it("opens while another server is in the middle of a call, without waiting for it", async () => {
+  await using shop = await startShop();
+  const { id } = (await shop.ask("{ viewer { id } }")).body.data.viewer;
+  const other = new pg.Client({ connectionString: shop.database.url });
+  await other.connect();
+  await other.query(`BEGIN; UPDATE products SET stock = stock - 1; UPDATE accounts SET balance = balance - 1
+    WHERE balance > 0; SELECT 1 FROM customers WHERE id = '${id}' FOR KEY SHARE`);
+  await using next = await startShop({ database: shop.database });
+  expect((await next.ask("{ viewer { id } }")).body.data.viewer.id).toBe(id);
+  await other.query("ROLLBACK");
+  await other.end();
+});
 
 it("goes on when the server has ended all its connections", async () => {
   await using shop = await startShop();
@@ -23,7 +38,7 @@ it("answers 503 to a call whose connection is lost while it runs, and its retry 
   const unlock = await shop.database.lock();
   const running = shop.ask(operation);
   const waiting =
-    "SELECT 1 AS one FROM pg_stat_activity WHERE application_name = 'shop' AND wait_event_type = 'Lock'";
+    "SELECT 1 AS one FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'shop' AND wait_event_type = 'Lock'";
   await expect.poll(() => shop.query(waiting), { timeout: 20_000 }).toHaveLength(1);
   await shop.query(endAll);
   const refused = await running;

@@ -17,7 +17,8 @@ it("leaves nothing half done when it is killed while it makes the tables, and th
   await other.connect();
   await other.query("BEGIN; CREATE TABLE customers (name text)");
   const shop = spawnShop({ DATABASE_URL: database.url });
-  const sessions = "SELECT wait_event_type FROM pg_stat_activity WHERE application_name = 'shop'";
+  const sessions =
+    "SELECT wait_event_type FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'shop'";
   await expect.poll(() => database.query(sessions), patience).toEqual([{ wait_event_type: "Lock" }]);
   shop.process.kill("SIGKILL");
   await once(shop.process, "exit");
