@@ -11,8 +11,8 @@ import { createDatabaseFile, input, operation } from "./work.js";
  * @property {number[]} connections
  * @property {number} rounds
  * @property {number} seconds of each sample
- * @property {{ seconds: number } | { amount: number }} warmUp by number, where processes that share the cores would
- *   else be measured before they are compiled
+ * @property {{ seconds: number } | { callsEach: number }} warmUp by number for each process, where several that share
+ *   the cores would else be measured before they are compiled
  * @property {number} replayPool how many results are stored for replays
  * @property {string} folder for database files
  * @property {Record<string, unknown>} [settings] what servers need besides their file
@@ -99,10 +99,11 @@ function sumUp(meters) {
 }
 
 /** Lets the compilers settle, and stores what replays will ask for. */
-async function warmUp(trial, { urls }, generator, { warmUp: howLong, replayPool }) {
+async function warmUp(trial, { urls }, generator, { warmUp: { seconds, callsEach }, replayPool }) {
   if (trial.keys === "replay")
     check(trial, await generator.ask("fill", { urls, pool: trial.name, size: replayPool }));
-  const load = { urls, connections: 32, ...howLong, keys: keysOf(trial) };
+  const amount = callsEach && callsEach * urls.length;
+  const load = { urls, connections: 32, seconds, amount, keys: keysOf(trial) };
   check(trial, await generator.ask("send", load));
 }
 

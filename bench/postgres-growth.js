@@ -1,4 +1,5 @@
 // What many records do on PostgreSQL: to the cost of a call, and to a purge, row by row or by partitions.
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { startChild } from "./child.js";
 import { fillDatabase } from "./postgres-fill.js";
@@ -8,7 +9,7 @@ const customers = 10_000;
 const kindsOfKeys = ["v7", "v4"];
 
 /** What docs/scaling.md tells users of many records to set. */
-const autovacuumSettings = "autovacuum_vacuum_scale_factor = 0.03";
+const autovacuumSetting = "autovacuum_vacuum_scale_factor = 0.03";
 
 /** PostgreSQL for a fill without a log, and so that autovacuum shows what it does within minutes. */
 export const growthFlags = [
@@ -90,69 +91,71 @@ async function measureDatabases(databases, { keys, rounds, calls, log }) {
  * Lets a server purge what has expired while it is under load, and autovacuum clean up after it: of the plain
  * table with the settings as they come and then with those that we recommend, and of the partitioned one.
  */
-export async function measurePostgresPurge(postgres, databases, { seconds, limitSeconds, log }) {
+export async function measurePostgresPurge(postgres, databases, plan) {
   const results = [];
-  for (const { name, url, count, expired, isPartitioned } of databases.filter(({ expired }) => expired)) {
-    const store = { purgeEveryMs: 0, ...(isPartitioned && { partitionMs: 3_600_000 }) };
-    const settings = {
-      server: "postgresIdempotent",
-      postgresUrl: url,
-      postgresConnections: 20,
-      processes: 1,
-      store,
-    };
-    const server = await startChild("server.js", settings);
-    const generator = await startChild("load.js", { operation, input });
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    const load = { urls: [server.hello.url], connections: 16, perSecond: 200, keys: "v7" };
-
-    async function phase(what, during) {
-      const before = { cpu: await postgres.cpuSeconds(), vacuums: postgres.vacuums(name).length };
-      await server.ask("startMeters");
-      const sending = generator.ask("send", { ...load, seconds: limitSeconds });
-      await Promise.race([during(), sending]);
-      await generator.ask("stop");
-      const sent = await sending;
-      const meters = await server.ask("readMeters");
-      const result = {
-        table: isPartitioned ? "partitioned" : "plain",
-        phase: what,
-        records: count,
-        ...sent,
-        ...meters,
-        databaseCpuSeconds: (await postgres.cpuSeconds()) - before.cpu,
-        ...(await stateOf(client)),
-        vacuums: postgres.vacuums(name).slice(before.vacuums),
-      };
-      results.push(result);
-      log(
-        `${name}, ${what}: ${result.seconds.toFixed(1)} s, p99 ${result.latencyMs.p99.toFixed(1)} ms, ${result.failures} failures, ${result.dead} dead rows, table ${(result.tableBytes / 2 ** 20).toFixed(0)} MiB, indexes ${(result.indexBytes / 2 ** 20).toFixed(0)} MiB, CPU ${result.databaseCpuSeconds.toFixed(1)} s, vacuums ${JSON.stringify(result.vacuums)}`,
-      );
-    }
-
-    const pass = (howLong) => () => new Promise((resolve) => setTimeout(resolve, howLong * 1000));
+  for (const database of databases.filter(({ expired }) => expired)) {
+    const { expired, isPartitioned } = database;
+    const { server, phase, recommend, vacuumed, close } = await openPurge(postgres, database, plan);
+    const pass = (seconds) => sleep(seconds * 1000);
     try {
-      await generator.ask("send", { ...load, seconds: seconds / 2 });
-      await phase("nothing to purge", pass(seconds));
-      await phase(`purge of ${expired.toLocaleString("en")}`, () => server.ask("purge"));
-      await phase("after it", pass(seconds * 2));
-      if (!isPartitioned) {
-        await client.query(`ALTER TABLE idempotency_records SET (${autovacuumSettings})`);
-        const { length } = postgres.vacuums(name);
-        const latest = performance.now() + limitSeconds * 1000;
-        await phase("with the settings, until autovacuum is through", async () => {
-          while (postgres.vacuums(name).length === length && performance.now() < latest) await pass(0.5)();
-        });
-        await phase("after that", pass(seconds));
-      }
+      results.push(await phase("nothing to purge", () => pass(plan.seconds)));
+      results.push(await phase(`purge of ${expired.toLocaleString("en")}`, () => server.ask("purge")));
+      results.push(await phase("after it", () => pass(2 * plan.seconds)));
+      if (isPartitioned) continue;
+      await recommend();
+      results.push(await phase("with the setting, until autovacuum is through", vacuumed));
+      results.push(await phase("after that", () => pass(plan.seconds)));
     } finally {
-      await client.end();
-      await server.stop();
-      await generator.stop();
+      await close();
     }
   }
   return results;
+}
+
+/** A server on one of the databases, its load, and how a phase of it is measured. */
+async function openPurge(postgres, { name, url, count, isPartitioned }, { seconds, limitSeconds, log }) {
+  const store = { purgeEveryMs: 0, ...(isPartitioned && { partitionMs: 3_600_000 }) };
+  const settings = { postgresUrl: url, postgresConnections: 20, processes: 1, store };
+  const server = await startChild("server.js", { server: "postgresIdempotent", ...settings });
+  const generator = await startChild("load.js", { operation, input });
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const load = { urls: [server.hello.url], connections: 16, perSecond: 200, keys: "v7" };
+  await generator.ask("send", { ...load, seconds: seconds / 2 }); // warms up
+
+  async function phase(what, during) {
+    const cpuSeconds = await postgres.cpuSeconds();
+    const { length } = postgres.vacuums(name);
+    const sending = generator.ask("send", { ...load, seconds: limitSeconds });
+    await Promise.race([during(), sending]);
+    await generator.ask("stop");
+    const result = {
+      table: isPartitioned ? "partitioned" : "plain",
+      phase: what,
+      records: count,
+      ...(await sending),
+      databaseCpuSeconds: cpuSeconds === null ? null : (await postgres.cpuSeconds()) - cpuSeconds,
+      ...(await stateOf(client)),
+      vacuums: postgres.vacuums(name).slice(length),
+    };
+    log(`${name}, ${what}: ${JSON.stringify(result)}`);
+    return result;
+  }
+
+  async function vacuumed() {
+    const { length } = postgres.vacuums(name);
+    const latest = performance.now() + limitSeconds * 1000;
+    while (postgres.vacuums(name).length === length && performance.now() < latest) await sleep(500);
+  }
+
+  async function close() {
+    await client.end();
+    await server.stop();
+    await generator.stop();
+  }
+
+  const recommend = () => client.query(`ALTER TABLE idempotency_records SET (${autovacuumSetting})`);
+  return { server, phase, recommend, vacuumed, close };
 }
 
 /** What the table takes, with all its partitions, and how much of it is dead. */

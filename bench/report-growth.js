@@ -71,7 +71,7 @@ export function postgresPurge(results) {
         result.perSecond.toFixed(0),
         result.failures,
         ...[result.latencyMs.p50, result.latencyMs.p99, result.latencyMs.max].map((ms) => ms.toFixed(1)),
-        result.databaseCpuSeconds.toFixed(1),
+        result.databaseCpuSeconds?.toFixed(1) ?? "",
         result.dead.toLocaleString("en"),
         mebibytes(result.tableBytes),
         mebibytes(result.indexBytes),
