@@ -141,8 +141,8 @@ function signal(): [promise: Promise<void>, fulfil: () => void] {
 }
 
 /**
- * Another call's record came first, though this one had the lock: a database without working advisory locks
- * (CockroachDB), or with several coordinators (Citus), holds calls apart by the primary key alone.
+ * Another call's record came first, though this one had the lock: what has a lock of its own on each node, as
+ * Citus with several coordinators, holds calls apart by the primary key alone.
  */
 function isLostRace(error: unknown): boolean {
   return sqlStateOf(error) === "23505" && isPrimaryKey(constraintOf(error));
