@@ -9,38 +9,43 @@ import {
   type ServerSettings,
   startServer,
 } from "../../postgres/postgres-server.ts";
+import { openAddress } from "./address.ts";
 import { copyForStandby } from "./base-backup.ts";
-import { openMovingAddress } from "./moving-address.ts";
 
 /** A primary, a standby that follows it, and an address that leads to whichever is the primary. */
 export interface Cluster extends AsyncDisposable {
-  /** The address that moves, without a database. */
+  /** Of a new database, at the address that moves. */
   readonly url: string;
-  readonly primary: PostgresServer;
+  /** The primary's own URL of that database. */
+  readonly primaryUrl: string;
   /** What the primary writes from now on does not get to the standby. */
   cutReplication(): void;
-  /** The primary's machine dies, and its disk with it. */
+  /** Kills the primary and starts it again, as it was. */
+  restartPrimary(): Promise<void>;
+  /** As an administrator does who thinks that something hangs. */
+  cancelWaits(): Promise<void>;
+  /** The primary's machine dies, and its disk with it. The standby takes its place, and the address moves. */
   killPrimary(): Promise<void>;
-  /** Makes the standby the primary, whatever has become of the one before, and moves the address. */
-  promote(): Promise<void>;
+  /**
+   * Nothing is heard from the primary. The standby takes its place, and the address moves; but the other comes
+   * back, and goes on with those that are connected to it, until it is killed.
+   */
+  missPrimary(whileItIsBack: () => Promise<void>): Promise<void>;
   /** Makes a new standby of the primary, and waits until it follows. */
   replaceStandby(): Promise<void>;
 }
 
-export interface ClusterOptions {
-  /** Whether the primary acknowledges no commit that the standby doesn't have. */
-  readonly isSynchronous: boolean;
-}
-
 /** As it calls itself, and as synchronous_standby_names has it. */
 const standbyName = "standby";
+const database = "shop";
 
-export async function startCluster({ isSynchronous }: ClusterOptions): Promise<Cluster> {
+/** With `isSynchronous`, the primary answers no COMMIT before the standby has it. */
+export async function startCluster(isSynchronous: boolean): Promise<Cluster> {
   const programs = await postgresPrograms();
   const settings: ServerSettings = {
     synchronous_standby_names: isSynchronous ? standbyName : "",
     synchronous_commit: "on",
-    wal_keep_size: "256MB", // until a new standby has asked for it
+    wal_keep_size: "256MB", // for a new standby, until it follows
     wal_retrieve_retry_interval: "100ms",
   };
   let servers = 0;
@@ -49,60 +54,85 @@ export async function startCluster({ isSynchronous }: ClusterOptions): Promise<C
   const folder = nextFolder();
   await initialise(programs, folder);
   let primary = await startServer(programs, folder, settings);
-  const address = await openMovingAddress(primary.port);
-  /** The standby's way to the primary. */
-  const link = await openMovingAddress(primary.port);
   let standby: PostgresServer | undefined;
+  let isReplicating = true;
+  const address = await openAddress(() => primary.port);
+  /** The standby's way to the primary. */
+  const link = await openAddress(() => (isReplicating ? primary.port : undefined));
 
   async function replaceStandby(): Promise<void> {
     const copy = nextFolder();
-    link.moveTo(primary.port);
+    isReplicating = true;
     await copyForStandby(programs, primary, copy, { primaryPort: link.port, name: standbyName });
     standby = await startServer(programs, copy, settings);
     await untilFollowed();
   }
 
-  /** Until the standby gets what is committed from now on; a synchronous one: until commits wait for it. */
+  /** Until what is committed gets to the standby, and waits for it if it is a synchronous one. */
   async function untilFollowed(): Promise<void> {
-    const states = isSynchronous ? "'sync'" : "'async'";
-    const following = `SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = ${states}`;
+    const state = isSynchronous ? "sync" : "async";
+    const following = `SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = '${state}'`;
     while ((await query(primary, following)).length === 0) await sleep(20);
   }
 
-  async function killPrimary(): Promise<void> {
-    await primary.kill();
-    await rm(primary.dataFolder, { recursive: true });
+  function cutReplication(): void {
+    isReplicating = false;
+    link.cut();
   }
 
-  async function promote(): Promise<void> {
+  async function restartPrimary(): Promise<void> {
+    const { dataFolder, port } = primary;
+    await primary.kill();
+    primary = await startServer(programs, dataFolder, { ...settings, port });
+  }
+
+  async function cancelWaits(): Promise<void> {
+    await query(primary, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+  }
+
+  async function killPrimary(): Promise<void> {
+    const dead = primary;
+    await dead.kill();
+    await promoteStandby();
+    await rm(dead.dataFolder, { recursive: true });
+  }
+
+  async function missPrimary(whileItIsBack: () => Promise<void>): Promise<void> {
+    const missed = primary;
+    missed.freeze();
+    await promoteStandby();
+    missed.goOn();
+    await whileItIsBack();
+    await missed.kill();
+    await rm(missed.dataFolder, { recursive: true });
+  }
+
+  async function promoteStandby(): Promise<void> {
     if (!standby) throw new Error("There is no standby to promote.");
-    link.moveTo(undefined);
+    cutReplication();
     await query(standby, "SELECT pg_promote()");
     primary = standby;
     standby = undefined;
-    address.moveTo(primary.port);
-  }
-
-  async function end(): Promise<void> {
-    await address[Symbol.asyncDispose]();
-    await link[Symbol.asyncDispose]();
-    await Promise.all([standby?.kill(), primary.kill()]);
-    await programs[Symbol.asyncDispose]();
   }
 
   await replaceStandby();
-  const url = new URL(primary.url);
-  url.port = String(address.port);
+  await query(primary, `CREATE DATABASE ${database}`);
   return {
-    url: url.href,
-    get primary() {
-      return primary;
+    url: primary.url.replace(`:${primary.port}`, `:${address.port}/${database}`),
+    get primaryUrl() {
+      return `${primary.url}/${database}`;
     },
-    cutReplication: () => link.moveTo(undefined),
+    cutReplication,
+    restartPrimary,
+    cancelWaits,
     killPrimary,
-    promote,
+    missPrimary,
     replaceStandby,
-    [Symbol.asyncDispose]: end,
+    async [Symbol.asyncDispose]() {
+      await Promise.all([address[Symbol.asyncDispose](), link[Symbol.asyncDispose]()]);
+      await Promise.all([primary.kill(), standby?.kill()]);
+      await programs[Symbol.asyncDispose]();
+    },
   };
 }
 
