@@ -38,7 +38,7 @@ export default defineConfig({
         test: {
           name: "postgres",
           include: ["test/**/postgres/**/*.test.ts", "test/shop/*.test.ts"],
-          exclude: ["**/node_modules/**", "test/shop/{configuration,graphiql}.test.ts"],
+          exclude: ["**/node_modules/**", "test/shop/{configuration,graphiql,migrations}.test.ts"],
           globalSetup: ["test/postgres/start-postgres.ts"],
         },
       },

@@ -115,7 +115,7 @@ async function startOrDie(target: Target, options: ShopProcessOptions): Promise<
 }
 
 /** A server that ends otherwise than by a kill has a fault of its own. */
-async function endedByItself(server: ShopProcess): Promise<Finding[]> {
+export async function endedByItself(server: ShopProcess): Promise<Finding[]> {
   const { code, signal } = await server.ended;
   if (signal === "SIGKILL") return [];
   return [

@@ -4,11 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { SingleBar } from "cli-progress";
+import { postgresPrograms } from "../postgres/postgres-programs.ts";
+import { initialise, startServer } from "../postgres/postgres-server.ts";
 import type { Finding } from "./checks.ts";
 import { canInterpose } from "./interpose/interpose.ts";
 import { killUnderLoad } from "./kill.ts";
 import { compareWithModel } from "./model.ts";
 import { missing, type Peer, peers, peerTarget, startRedis } from "./peers/peers.ts";
+import { killMachines } from "./postgres/machines.ts";
 import { crashPoints } from "./power-loss/crash-points.ts";
 import { powerLoss } from "./power-loss/power-loss.ts";
 import { sameKeysEverywhere } from "./processes.ts";
@@ -33,10 +36,10 @@ const usage = `npm run torture -- [options]
   --seed N       of all chance; the same seed is the same attack (default: now)
   --images N     power cuts to examine (default 10000)
   --crashes N    kills at chosen changes and locks of SQLite's (default 300)
-  --kills N      kills of the shop under load (default 500)
+  --kills N      kills of the shop under load, on one machine and of several (default 500)
   --keys N       keys sent to four servers at once (default 2000)
   --histories N  random histories to compare with the model (default 2000)
-  --only NAMES   only these, with commas: power-loss, crash-points, kill, processes, model,
+  --only NAMES   only these, with commas: power-loss, crash-points, kill, machines, processes, model,
                  and to compare with: plain, express-idempotency, node-idempotency`;
 
 const options = {
@@ -103,6 +106,7 @@ function allAttacks(values: Readonly<Record<Size, string>>): Map<string, Attack>
       { size: crashes, missing: noLibrary, run: (onCrash) => crashPoints({ crashes, seed, onCrash }) },
     ],
     ["kill", { size: kills, run: (onKill) => killUnderLoad({ kills, seed, onKill }) }],
+    ["machines", { size: kills, run: (onKill) => onPostgres(kills, seed, onKill) }],
     ["processes", { size: 1, run: () => inTemporaryFile(seed, keys) }],
     ["model", { size: histories, run: (onHistory) => lastHistories({ histories, seed, onHistory }) }],
   ];
@@ -129,6 +133,18 @@ async function inTemporaryFile(seed: number, keys: number) {
     };
   } finally {
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function onPostgres(kills: number, seed: number, onKill: () => void) {
+  await using programs = await postgresPrograms();
+  const dataFolder = join(programs.folder, "data");
+  await initialise(programs, dataFolder);
+  const server = await startServer(programs, dataFolder);
+  try {
+    return await killMachines({ databaseUrl: `${server.url}/postgres`, kills, seed, onKill });
+  } finally {
+    await server.stop();
   }
 }
 
