@@ -7,6 +7,7 @@ import { SingleBar } from "cli-progress";
 import { postgresPrograms } from "../postgres/postgres-programs.ts";
 import { initialise, startServer } from "../postgres/postgres-server.ts";
 import type { Finding } from "./checks.ts";
+import { failOverUnderLoad } from "./failover/failover.ts";
 import { canInterpose } from "./interpose/interpose.ts";
 import { killUnderLoad } from "./kill.ts";
 import { compareWithModel } from "./model.ts";
@@ -30,23 +31,25 @@ interface Outcome {
   readonly findings: readonly Finding[];
 }
 
-type Size = "seed" | "images" | "crashes" | "kills" | "keys" | "histories";
+type Size = "seed" | "images" | "crashes" | "kills" | "failovers" | "keys" | "histories";
 
 const usage = `npm run torture -- [options]
   --seed N       of all chance; the same seed is the same attack (default: now)
   --images N     power cuts to examine (default 10000)
   --crashes N    kills at chosen changes and locks of SQLite's (default 300)
   --kills N      kills of the shop under load, on one machine and of several (default 500)
+  --failovers N  a standby takes the place of the PostgreSQL that the shop is on (default 25)
   --keys N       keys sent to four servers at once (default 2000)
   --histories N  random histories to compare with the model (default 2000)
-  --only NAMES   only these, with commas: power-loss, crash-points, kill, machines, processes, model,
-                 and to compare with: plain, express-idempotency, node-idempotency`;
+  --only NAMES   only these, with commas: power-loss, crash-points, kill, machines, failover, processes, model,
+                 and to compare with: failover-asynchronous, plain, express-idempotency, node-idempotency`;
 
 const options = {
   seed: { type: "string", default: String(Date.now() % 2 ** 31) },
   images: { type: "string", default: "10000" },
   crashes: { type: "string", default: "300" },
   kills: { type: "string", default: "500" },
+  failovers: { type: "string", default: "25" },
   keys: { type: "string", default: "2000" },
   histories: { type: "string", default: "2000" },
   only: { type: "string" },
@@ -95,6 +98,8 @@ function allAttacks(values: Readonly<Record<Size, string>>): Map<string, Attack>
   const images = count("images");
   const crashes = count("crashes");
   const kills = count("kills");
+  const failovers = count("failovers");
+  const noMachine = process.platform === "linux" ? undefined : "it requires Linux";
   const histories = count("histories");
   const attacks: [string, Attack][] = [
     [
@@ -107,6 +112,23 @@ function allAttacks(values: Readonly<Record<Size, string>>): Map<string, Attack>
     ],
     ["kill", { size: kills, run: (onKill) => killUnderLoad({ kills, seed, onKill }) }],
     ["machines", { size: kills, run: (onKill) => onPostgres(kills, seed, onKill) }],
+    [
+      "failover",
+      {
+        size: failovers,
+        missing: noMachine,
+        run: (onFailover) => failOverUnderLoad({ failovers, seed, onFailover }),
+      },
+    ],
+    [
+      "failover-asynchronous",
+      {
+        size: failovers,
+        isComparison: true,
+        missing: noMachine,
+        run: (onFailover) => failOverUnderLoad({ failovers, seed, isSynchronous: false, onFailover }),
+      },
+    ],
     ["processes", { size: 1, run: () => inTemporaryFile(seed, keys) }],
     ["model", { size: histories, run: (onHistory) => lastHistories({ histories, seed, onHistory }) }],
   ];
