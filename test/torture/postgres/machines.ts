@@ -11,7 +11,7 @@ export interface MachinesOptions {
   readonly databaseUrl: string;
   readonly kills: number;
   readonly seed: number;
-  /** Requests in flight. @default 32 */
+  /** Requests in flight; on PostgreSQL, those for one product wait for each other. @default 16 */
   readonly clients?: number;
   readonly onKill?: () => unknown;
 }
@@ -30,9 +30,9 @@ export interface MachinesReport {
  * while each client retries its key, on whichever is next, until it is answered.
  */
 export async function killMachines(options: MachinesOptions): Promise<MachinesReport> {
-  const { databaseUrl, kills, seed, clients = 32, onKill } = options;
+  const { databaseUrl, kills, seed, clients = 16, onKill } = options;
   const random = seeded(seed);
-  const load = new Load(shopTarget, seeded(~seed));
+  const load = new Load({ ...shopTarget, client: { patienceMs: 150_000 } }, seeded(~seed));
   const machines = Array.from({ length: 3 }, () => new Machine(databaseUrl));
   const findings: Finding[] = [];
   let stops = 0;
@@ -56,7 +56,7 @@ export async function killMachines(options: MachinesOptions): Promise<MachinesRe
     for (let kill = 0; kill < kills; kill++) {
       const [machine, answers, thenMs] = [
         random.pick(machines),
-        random.between(0, 100),
+        random.between(0, 40),
         random.between(0, 20),
       ];
       await Promise.race([load.answersComeIn(answers), inAMinute()]);
