@@ -60,8 +60,11 @@ interface Partition {
 /** How many partitions are made ahead of time. */
 const ahead = 2;
 
-/** Most milliseconds that a change waits for calls under way; calls that begin meanwhile wait as long. */
-const patienceMs = 100;
+/**
+ * How many milliseconds a change waits for calls under way, at first, and at most when that was not enough; calls
+ * that begin meanwhile wait as long.
+ */
+const [leastPatienceMs, mostPatienceMs] = [100, 1_600];
 
 /** How long a change that found no moment without a call is left alone. */
 const pauseMs = 60_000;
@@ -79,6 +82,7 @@ export function partitionPurge(
   { partitionMs, now, deadlineMs }: { partitionMs: number; now: () => number; deadlineMs: number },
 ): () => Promise<number> {
   let pausedUntil = 0;
+  let patienceMs = leastPatienceMs;
   let hasWarned = false;
 
   async function run(text: string): Promise<RawRows> {
@@ -88,7 +92,10 @@ export function partitionPurge(
     return "rows" in result ? result.rows : result;
   }
 
-  /** Several statements in one message are one transaction. The lock keeps other processes' changes apart. */
+  /**
+   * Several statements in one message are one transaction. The lock keeps other processes' changes apart. False when
+   * calls under way have lasted for too long.
+   */
   async function change(exists: string, isNeeded: string, statements: string): Promise<boolean> {
     try {
       await run(`SET LOCAL lock_timeout = ${patienceMs};
@@ -103,12 +110,11 @@ END $$`);
       return true;
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
-      pausedUntil = now() + pauseMs;
       return false;
     }
   }
 
-  async function makeAhead(partitions: readonly Partition[]): Promise<void> {
+  async function makeAhead(partitions: readonly Partition[]): Promise<boolean> {
     const current = Math.floor(now() / partitionMs) * partitionMs;
     for (let nth = 0; nth <= ahead; nth++) {
       const begin = current + nth * partitionMs;
@@ -118,31 +124,30 @@ END $$`);
       const start = Math.max(begin, ...before.map((partition) => partition.end));
       if (start >= end) continue;
       const name = nameOf(start);
-      if (!(await change(`to_regclass('${name}') IS NULL`, "true", makePartition(name, start, end)))) return;
+      const make = makePartition(name, start, end);
+      if (!(await change(`to_regclass('${name}') IS NULL`, "true", make))) return false;
     }
+    return true;
   }
 
-  async function dropOver(partitions: readonly Partition[]): Promise<number> {
-    const ended = partitions.filter(({ end }) => end <= now());
-    if (ended.length === 0) return 0;
+  async function dropOver(ended: readonly Partition[]): Promise<boolean> {
     for (const { name } of ended) {
       const isOver = `NOT EXISTS (SELECT FROM ${name} WHERE expires_at > ${now()})`;
-      const wasFree = await change(
-        `to_regclass('${name}') IS NOT NULL`,
-        isOver,
-        `IF ${isOver} THEN DROP TABLE ${name}; END IF;`,
-      );
-      if (!wasFree) break;
+      const drop = `IF ${isOver} THEN DROP TABLE ${name}; END IF;`;
+      if (!(await change(`to_regclass('${name}') IS NOT NULL`, isOver, drop))) return false;
     }
-    const left = new Set((await run(selectPartitions)).map(({ name }) => name));
-    return ended.filter(({ name }) => !left.has(name)).reduce((sum, { records }) => sum + records, 0);
+    return true;
   }
 
   async function changePartitions(all: RawRows): Promise<number> {
     if (now() < pausedUntil) return 0;
     const partitions = all.flatMap(partitionOf);
-    await makeAhead(partitions);
-    return dropOver(partitions);
+    const ended = partitions.filter(({ end }) => end <= now());
+    const isDone = (await makeAhead(partitions)) && (await dropOver(ended));
+    pausedUntil = isDone ? 0 : now() + pauseMs;
+    patienceMs = isDone ? leastPatienceMs : Math.min(2 * patienceMs, mostPatienceMs);
+    const left = new Set((await run(selectPartitions)).map(({ name }) => name));
+    return ended.filter(({ name }) => !left.has(name)).reduce((sum, { records }) => sum + records, 0);
   }
 
   function warn(): void {

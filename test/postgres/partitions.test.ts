@@ -178,6 +178,47 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
     expect(await once(store, call(key), add("never"))).toMatchObject({ replayed: true });
   });
 
+  it("waits longer the next time when calls last long", async () => {
+    await database.query(partitionRecords);
+    const { store } = join();
+    const { store: other } = join();
+    await store.purge();
+    time += hour;
+    const wanted = nameOf(startOf(time) + 2 * hour);
+
+    /** A call that lasts until it is told to end. */
+    async function lasting() {
+      let begin = () => {};
+      let end = () => {};
+      const begun = new Promise<void>((resolve) => {
+        begin = resolve;
+      });
+      const ended = new Promise<void>((resolve) => {
+        end = resolve;
+      });
+      const running = once(other, call(v4()), async (_tx: Tx) => {
+        begin();
+        await ended;
+      });
+      await begun;
+      return { running, end };
+    }
+
+    const first = await lasting();
+    await store.purge(); // gives up after 100 ms
+    first.end();
+    await first.running;
+    expect(await partitions()).not.toContain(wanted);
+    time += 61_000;
+    const second = await lasting();
+    const purging = store.purge();
+    await sleep(150);
+    second.end();
+    await second.running;
+    await purging;
+    expect(await partitions()).toContain(wanted);
+  });
+
   it("runs each call once while time passes over the ends of partitions", { timeout: 60_000 }, async () => {
     await database.query(partitionRecords);
     const processes = [join(), join(), join()];
