@@ -31,7 +31,7 @@ const efforts = {
       replayPool: 10_000,
     },
     peers: { connections: [1, 16, 64, 256], rounds: 3, seconds: 1.5, warmUp: { seconds: 1 }, replayPool: 0 },
-    postgres: { connections: [64], rounds: 5, seconds: 2, warmUp: { callsEach: 4_000 }, replayPool: 2_000 },
+    postgres: { connections: [64], rounds: 5, seconds: 2, warmUp: { callsEach: 2_500 }, replayPool: 2_000 },
     growth: { sizes: [1_000, 1_000_000, 10_000_000], rounds: 7, calls: 4_000 },
     purge: { expired: 1_000_000, quietSeconds: 8, limitSeconds: 150 },
     memory: { early: 10_000, late: 1_000_000 },

@@ -31,7 +31,7 @@ export async function fillDatabase(url, { count, expired = 0, keys, customers, i
   try {
     await client.query("SET maintenance_work_mem = '1GB'");
     if (isPartitioned) await partition(client);
-    const indexes = isPartitioned ? [] : await takeIndexes(client);
+    const indexes = await takeIndexes(client);
     await client.query("BEGIN");
     // A table that is emptied in the same transaction has no need of a log (wal_level = minimal).
     await client.query("TRUNCATE idempotency_records");
@@ -93,7 +93,7 @@ async function takeIndexes(client) {
   for (const { name } of others) await client.query(`DROP INDEX ${name}`);
   return [
     "ALTER TABLE idempotency_records ADD CONSTRAINT idempotency_records_key PRIMARY KEY (key, field, scope)",
-    ...others.map(({ definition }) => definition),
+    ...others.map(({ definition }) => definition.replace(" ON ONLY ", " ON ")), // of the partitions as well
   ];
 }
 

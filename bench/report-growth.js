@@ -75,9 +75,7 @@ export function postgresPurge(results) {
         result.dead.toLocaleString("en"),
         mebibytes(result.tableBytes),
         mebibytes(result.indexBytes),
-        result.vacuums
-          .map(({ seconds, cpuSeconds }) => `${seconds.toFixed(1)} s, CPU ${cpuSeconds.toFixed(1)} s`)
-          .join("; "),
+        result.autovacuums > 0 ? `${result.autovacuums}, ${result.autovacuumSeconds.toFixed(1)} s` : "",
       ]),
     ),
   ];

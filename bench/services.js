@@ -89,26 +89,9 @@ export async function startPostgres(folder, { flags = [] } = {}) {
       await postgres.createDatabase(name);
       return urlOf(name);
     },
-    vacuums: (name) => vacuumsIn(log.join(""), name),
     cpuSeconds: () => cpuSecondsOf(join(folder, "postgres")),
     stop: () => postgres.stop(),
   };
-}
-
-/** What autovacuum has done in a database, as the server's log tells (log_autovacuum_min_duration = 0). */
-function vacuumsIn(log, database) {
-  const entries = log.matchAll(
-    /automatic (?:aggressive )?vacuum of table "(\w+)\.public\.(\w+)": index scans: (\d+)[\s\S]*?CPU: user: ([\d.]+) s, system: ([\d.]+) s, elapsed: ([\d.]+) s/g,
-  );
-  return [...entries]
-    .filter(([, name]) => name === database)
-    .map(([, , table, indexScans, user, system, elapsed]) => ({
-      table,
-      indexScans: Number(indexScans),
-      cpuSeconds: Number(user) + Number(system),
-      seconds: Number(elapsed),
-    }))
-    .filter(({ table }) => table.startsWith("idempotency_records"));
 }
 
 /** What a server's processes have used that are still there, by Linux's own count; null elsewhere. */

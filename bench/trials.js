@@ -145,14 +145,6 @@ export const postgresTrials = [
     against: ["postgres-plain"],
   },
   {
-    name: "postgres-protected-v4",
-    protects: true,
-    title: "@idempotent, first calls, UUIDv4 keys",
-    server: "postgresIdempotent",
-    keys: "v4",
-    against: ["postgres-plain"],
-  },
-  {
     name: "postgres-replay",
     protects: true,
     title: "@idempotent, replays",
