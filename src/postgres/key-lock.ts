@@ -16,8 +16,9 @@ interface Executor {
  *
  * The other design, to insert an unfinished record first (ON CONFLICT makes a duplicate wait for it) and to
  * complete it at the end, makes as many round trips. But it writes the record twice, in the log and in every
- * index, and each call leaves a dead row behind. Side by side (`npm run bench`), PostgreSQL spends 10 to 30 %
- * more CPU on a call with it, and calls come out slower by 2 to 9 %.
+ * index; each call leaves a dead row behind, which is autovacuum's work; and a duplicate can't be refused at once
+ * (`concurrent: REJECT`), since it waits inside of its INSERT. Side by side (`npm run bench`), PostgreSQL spends 5 %
+ * more CPU on a call with it, and the API less; on two cores that all share, it was as fast (1.06, 0.90–4.95).
  */
 export function tryLock(identity: RecordIdentity): string {
   return `SELECT pg_try_advisory_xact_lock(${numberOf(identity)}) AS locked, ${hasStandby} AS has_standby`;
