@@ -42,12 +42,23 @@ export function sqliteStore<Tables extends Schema>(
   function find(identity: RecordIdentity): StoredRecord | undefined {
     try {
       writer.checkPlace();
-      return recordOf(identity, lookUp.get({ ...identity, now: now() }));
+      return recordIn(lookUp, identity);
     } catch (error) {
       // Another process recovers the file: the transaction will wait for it, and look again.
       if (isBusy(error)) return undefined;
       throw closing.aborted ? unavailable("The server is shutting down.", error) : asStoreError(error);
     }
+  }
+
+  function recordIn(
+    from: ReturnType<typeof prepareLookUp>,
+    { scope, field, key }: RecordIdentity,
+  ): StoredRecord | undefined {
+    const found = from.get({ scope, field, key, now: now() });
+    if (!found) return undefined;
+    const { fingerprint, resourceId, format, payload, createdAt, expiresAt } = found;
+    // Written out, not spread, which costs as much as the look-up itself.
+    return { scope, field, key, fingerprint, resourceId, format, payload, createdAt, expiresAt };
   }
 
   function transaction(
@@ -56,7 +67,7 @@ export function sqliteStore<Tables extends Schema>(
   ): Promise<Verdict> {
     return writer.run(
       identity.field,
-      (tx) => work(tx, recordOf(identity, lookUpInWriter.get({ ...identity, now: now() }))),
+      (tx) => work(tx, recordIn(lookUpInWriter, identity)),
       (verdict, undo) => {
         if (verdict.kind === "discard") undo();
         if (verdict.kind !== "found") insertRecord(verdict.record);
@@ -95,13 +106,7 @@ function checkTable(reader: BetterSQLite3Database, file: string): void {
   }
 }
 
-type Found = Omit<StoredRecord, keyof RecordIdentity>;
-
-function recordOf(identity: RecordIdentity, found: Found | undefined): StoredRecord | undefined {
-  return found && { ...identity, ...found };
-}
-
-/** Reads what the caller doesn't know: each column costs a look-up its share. */
+/** Its columns are those that the caller doesn't know: each one costs a look-up its share. */
 function prepareLookUp(drizzle: BetterSQLite3Database) {
   const { scope, field, key, leaseUntil, fencingToken, ...result } = getTableColumns(idempotencyRecords);
   return drizzle
