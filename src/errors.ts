@@ -81,6 +81,24 @@ export class IdempotencyError extends GraphQLError {
   }
 }
 
+/** A fault of the store, for whoever meets it. */
+export function unavailable(reason: string, cause?: unknown): IdempotencyError {
+  return new IdempotencyError(
+    "IDEMPOTENCY_STORE_UNAVAILABLE",
+    `${reason} Retry with the same key: the retry finds out whether this call took effect.`,
+    { cause },
+  );
+}
+
+/** A call that ran past its deadline. */
+export function deadlineExceeded(deadlineMs: number, cause?: unknown): IdempotencyError {
+  return new IdempotencyError(
+    "IDEMPOTENCY_DEADLINE_EXCEEDED",
+    `The call took longer than the ${deadlineMs} ms that a transaction may last, and was rolled back. Retry with the same key.`,
+    { cause },
+  );
+}
+
 /** An error that names no key yet, for the call that got it: a fault of the store can be that of many calls. */
 export function withKey(error: IdempotencyError, key: string): IdempotencyError {
   if (error.key !== null) return error;

@@ -1,4 +1,4 @@
-import { IdempotencyError } from "../errors.ts";
+import { IdempotencyError, unavailable } from "../errors.ts";
 
 /**
  * SQLSTATEs that speak of the server, its disk or its connections, not of the statement
@@ -44,24 +44,8 @@ export function isLockTimeout(error: unknown): boolean {
   return sqlStateOf(error) === "55P03";
 }
 
-export function unavailable(reason: string, cause?: unknown): IdempotencyError {
-  return new IdempotencyError(
-    "IDEMPOTENCY_STORE_UNAVAILABLE",
-    `${reason} Retry with the same key: the retry finds out whether this call took effect.`,
-    { cause },
-  );
-}
-
 export function noConnection(): IdempotencyError {
   return unavailable("No connection to the database became free in time.");
-}
-
-export function deadlineExceeded(deadlineMs: number, cause?: unknown): IdempotencyError {
-  return new IdempotencyError(
-    "IDEMPOTENCY_DEADLINE_EXCEEDED",
-    `The call took longer than the ${deadlineMs} ms that a transaction may last, and was rolled back. Retry with the same key.`,
-    { cause },
-  );
 }
 
 /** The error of a statement of the store's own that stands alone: nobody but the database can have caused it. */

@@ -1,16 +1,11 @@
+import { claimOf, holderOf, type Wish } from "../claim.ts";
+import { unavailable } from "../errors.ts";
 import type { Claim, Lease, LeaseChange, Leases, RecordIdentity } from "../store.ts";
-import { unavailable } from "./faults.ts";
 import { hasLock, LockHeld, tryLock, waitForLock } from "./key-lock.ts";
 import { type RowStatements, rowOf } from "./rows.ts";
 import { closingOfReplay } from "./standby.ts";
 import type { Row } from "./table.ts";
 import { nothingMore, type Transactions } from "./transactions.ts";
-
-interface Wish {
-  readonly fingerprint: string;
-  readonly leaseMs: number;
-  readonly retentionMs: number;
-}
 
 /**
  * Leases in the table of records. A claim is a row with `lease_until`; its payload holds the finished steps.
@@ -76,30 +71,6 @@ async function refusingWhatIsLocked<Result>(running: Promise<Result>): Promise<R
     if (!(error instanceof LockHeld)) throw error;
     throw unavailable("Another process has held the lock of this key for too long.", error);
   }
-}
-
-/** What keeps a call from claiming the key. */
-function holderOf(row: Row | undefined, wish: Wish, time: number): Claim | undefined {
-  if (!row || row.expiresAt <= time) return undefined;
-  const { leaseUntil, fingerprint } = row;
-  if (leaseUntil === null) return { kind: "found", record: row };
-  const isHeld = leaseUntil > time || fingerprint !== wish.fingerprint;
-  return isHeld ? { kind: "held", fingerprint, leaseUntil } : undefined;
-}
-
-function claimOf(identity: RecordIdentity, wish: Wish, row: Row | undefined, time: number) {
-  return {
-    ...identity,
-    fingerprint: wish.fingerprint,
-    resourceId: null,
-    format: "json" as const,
-    payload: row && row.leaseUntil !== null && row.expiresAt > time ? row.payload : "{}",
-    createdAt: time,
-    expiresAt: time + Math.max(wish.retentionMs, wish.leaseMs),
-    leaseUntil: time + wish.leaseMs,
-    // Tokens begin at the time, so that they rise also over a row that was purged.
-    fencingToken: Math.max((row?.fencingToken ?? 0) + 1, time),
-  };
 }
 
 /** What a change makes of the row. */

@@ -1,15 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { deadlineExceeded, unavailable } from "../errors.ts";
 import type { Driver, Ending, RawRows } from "./driver.ts";
-import {
-  constraintOf,
-  deadlineExceeded,
-  isCancelled,
-  isStoreFault,
-  isTransient,
-  noConnection,
-  sqlStateOf,
-  unavailable,
-} from "./faults.ts";
+import { constraintOf, isCancelled, isStoreFault, isTransient, noConnection, sqlStateOf } from "./faults.ts";
 import { isPrimaryKey } from "./table.ts";
 import { Watch } from "./watch.ts";
 import { within } from "./within.ts";

@@ -1,5 +1,5 @@
 import { isPromise } from "@graphql-tools/utils";
-import { IdempotencyError } from "../errors.ts";
+import { deadlineExceeded, IdempotencyError } from "../errors.ts";
 
 /** One timer for all calls, since they run one at a time. */
 export class Deadline {
@@ -15,7 +15,7 @@ export class Deadline {
   within(value: unknown): unknown {
     if (!isPromise(value)) return value;
     return new Promise((resolve, reject) => {
-      this.#onTimeout = () => reject(this.#exceeded());
+      this.#onTimeout = () => reject(deadlineExceeded(this.#ms));
       if (this.#timer) this.#timer.refresh().ref();
       else this.#timer = setTimeout(() => this.#onTimeout(), this.#ms);
       value.then(resolve, reject);
@@ -30,13 +30,6 @@ export class Deadline {
 
   clear(): void {
     clearTimeout(this.#timer);
-  }
-
-  #exceeded(): IdempotencyError {
-    return new IdempotencyError(
-      "IDEMPOTENCY_DEADLINE_EXCEEDED",
-      `The call took longer than the ${this.#ms} ms that a transaction may last, and was rolled back. Retry with the same key.`,
-    );
   }
 }
 

@@ -1,5 +1,5 @@
 import Sqlite from "better-sqlite3";
-import { IdempotencyError } from "../errors.ts";
+import { unavailable } from "../errors.ts";
 
 /** Result codes that speak of the file, its disk or its locks, not of the statement (sqlite.org/rescode.html). */
 const storeFault =
@@ -23,12 +23,4 @@ export function asStoreError(error: unknown): unknown {
   return root && storeFault.test(root.code)
     ? unavailable("The database can't be used right now.", error)
     : error;
-}
-
-export function unavailable(reason: string, cause?: unknown): IdempotencyError {
-  return new IdempotencyError(
-    "IDEMPOTENCY_STORE_UNAVAILABLE",
-    `${reason} Retry with the same key: the retry finds out whether this call took effect.`,
-    { cause },
-  );
 }

@@ -1,5 +1,6 @@
 import { and, eq, isNotNull, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
+import { claimOf, holderOf, type Wish } from "../claim.ts";
 import type { Claim, Lease, LeaseChange, Leases, Payload, RecordIdentity } from "../store.ts";
 import { idempotencyRecords } from "./table.ts";
 import type { Writer } from "./writer.ts";
@@ -19,39 +20,21 @@ export function sqliteLeases<Transaction>(
     return inWriter.select().from(idempotencyRecords).where(isRowOf(identity)).get();
   }
 
-  function claim(
-    identity: RecordIdentity,
-    wish: { readonly fingerprint: string; readonly leaseMs: number; readonly retentionMs: number },
-  ): Promise<Claim> {
+  function claim(identity: RecordIdentity, wish: Wish): Promise<Claim> {
     return writer.run("lease", (): Claim => {
       const time = now();
       const row = rowOf(identity);
-      const live = row && row.expiresAt > time ? row : undefined;
-      if (live && live.leaseUntil === null) return { kind: "found", record: live };
-      if (live?.leaseUntil && (live.leaseUntil > time || live.fingerprint !== wish.fingerprint)) {
-        return { kind: "held", fingerprint: live.fingerprint, leaseUntil: live.leaseUntil };
-      }
-      // Tokens begin at the time, so that they rise also over a row that was purged.
-      const fencingToken = Math.max((row?.fencingToken ?? 0) + 1, time);
-      const payload = live?.payload ?? "{}";
-      const claimed: Row = {
-        ...identity,
-        fingerprint: wish.fingerprint,
-        resourceId: null,
-        format: "json",
-        payload,
-        createdAt: time,
-        expiresAt: time + Math.max(wish.retentionMs, wish.leaseMs),
-        leaseUntil: time + wish.leaseMs,
-        fencingToken,
-      };
+      const holder = holderOf(row, wish, time);
+      if (holder) return holder;
+      const claimed = claimOf(identity, wish, row, time);
       const { scope, field, key } = idempotencyRecords;
       inWriter
         .insert(idempotencyRecords)
         .values(claimed)
         .onConflictDoUpdate({ target: [scope, field, key], set: claimed })
         .run();
-      return { kind: "claimed", lease: { identity, fencingToken }, steps: JSON.parse(payload) };
+      const lease: Lease = { identity, fencingToken: claimed.fencingToken };
+      return { kind: "claimed", lease, steps: JSON.parse(claimed.payload) };
     });
   }
 

@@ -1,10 +1,11 @@
 import { and, eq, getTableColumns, gt, inArray, isNull, lte, type Placeholder, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
+import { unavailable } from "../errors.ts";
 import { checkOption, checkOptions, isFunction } from "../options.ts";
 import { isPurgePeriod, purgePeriod, purgeRegularly } from "../purge.ts";
 import type { RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
-import { asStoreError, isBusy, unavailable } from "./faults.ts";
+import { asStoreError, isBusy } from "./faults.ts";
 import { sqliteLeases } from "./leases.ts";
 import { idempotencyRecords } from "./table.ts";
 import type { Schema, Transaction } from "./transaction.ts";

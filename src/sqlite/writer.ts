@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type Sqlite from "better-sqlite3";
-import { IdempotencyError } from "../errors.ts";
+import { IdempotencyError, unavailable } from "../errors.ts";
 import { Deadline, isDeadline } from "./deadline.ts";
-import { asStoreError, isBusy, unavailable } from "./faults.ts";
+import { asStoreError, isBusy } from "./faults.ts";
 import { placeOf } from "./place.ts";
 import type { Guard } from "./statements.ts";
 
