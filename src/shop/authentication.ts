@@ -1,10 +1,10 @@
 import { hash } from "node:crypto";
-import { MapperKind, mapSchema } from "@graphql-tools/utils";
 import { eq, sql } from "drizzle-orm";
-import { defaultFieldResolver, type GraphQLFieldConfig, type GraphQLSchema } from "graphql";
+import type { GraphQLSchema } from "graphql";
 import type { RequestContext } from "./context.ts";
 import type { Customer, ShopDatabase } from "./database.ts";
 import { databaseUnavailable, unauthenticated } from "./errors.ts";
+import { checkRootFields } from "./root-fields.ts";
 
 /** Makes the function that finds the customer of an `Authorization: Bearer <token>` header. */
 export function createAuthenticator({ db, tables: { customers } }: ShopDatabase) {
@@ -36,16 +36,7 @@ export function tokenHash(token: string): string {
  * that a replay is as protected as a first call.
  */
 export function requireCustomer(schema: GraphQLSchema): GraphQLSchema {
-  return mapSchema(schema, {
-    [MapperKind.ROOT_FIELD]: (config: GraphQLFieldConfig<unknown, RequestContext>) => {
-      const resolve = config.resolve ?? defaultFieldResolver;
-      return {
-        ...config,
-        resolve: function customersResolver(root, args, context, info) {
-          if (!context.customer) throw unauthenticated();
-          return resolve(root, args, context, info);
-        },
-      };
-    },
+  return checkRootFields<RequestContext>(schema, (_args, { customer }) => {
+    if (!customer) throw unauthenticated();
   });
 }

@@ -1,24 +1,12 @@
-import { MapperKind, mapSchema } from "@graphql-tools/utils";
-import { defaultFieldResolver, type GraphQLFieldConfig, type GraphQLSchema } from "graphql";
+import type { GraphQLSchema } from "graphql";
 import { badUserInput } from "./errors.ts";
+import { checkRootFields } from "./root-fields.ts";
 
 /** PostgreSQL's text can't hold the character NUL, so no field takes it, on SQLite neither. */
 export function refuseNul(schema: GraphQLSchema): GraphQLSchema {
-  return mapSchema(schema, {
-    [MapperKind.ROOT_FIELD]: (config: GraphQLFieldConfig<unknown, unknown>) => {
-      const resolve = config.resolve ?? defaultFieldResolver;
-      return {
-        ...config,
-        resolve: function textResolver(root, args, context, info) {
-          if (hasNul(args)) {
-            throw badUserInput(
-              "A text must be without the character NUL (U+0000), but one has it. Leave it out.",
-            );
-          }
-          return resolve(root, args, context, info);
-        },
-      };
-    },
+  return checkRootFields(schema, (args) => {
+    if (!hasNul(args)) return;
+    throw badUserInput("A text must be without the character NUL (U+0000), but one has it. Leave it out.");
   });
 }
 
