@@ -19,11 +19,17 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
 
   afterEach(() => opened[Symbol.asyncDispose]());
 
-  it("a duplicate waits for the call of another process, and gets its result", async () => {
-    const other = await opened.another();
+  /** A call that has written "a", and waits to be released. */
+  async function heldCall() {
     const first = held(add("a"));
     const running = once(opened.store, call, first.run);
     await first.started;
+    return { first, running };
+  }
+
+  it("a duplicate waits for the call of another process, and gets its result", async () => {
+    const other = await opened.another();
+    const { first, running } = await heldCall();
     const duplicate = once(other, call, add("b"));
     await untilWaiting(opened, 1);
     first.release();
@@ -33,9 +39,7 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
 
   it("a duplicate with REJECT is refused while the call of another process runs, without waiting for it", async () => {
     const other = await opened.another();
-    const first = held(add("a"));
-    const running = once(opened.store, call, first.run);
-    await first.started;
+    const { first, running } = await heldCall();
     const rejecting = { ...call, concurrent: "REJECT" } as const;
     const refusal = { code: "IDEMPOTENCY_CONCURRENT_REQUEST", key: "key" };
     await expect(once(other, rejecting, add("b"))).rejects.toMatchObject(refusal);
@@ -46,9 +50,7 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
 
   it("a duplicate waits no longer than its bound, and the first call is not disturbed by that", async () => {
     const other = await opened.another();
-    const first = held(add("a"));
-    const running = once(opened.store, call, first.run);
-    await first.started;
+    const { first, running } = await heldCall();
     await expect(once(other, { ...call, waitMs: 50 }, add("b"))).rejects.toMatchObject({
       code: "IDEMPOTENCY_CONCURRENT_REQUEST",
     });
@@ -58,9 +60,7 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
 
   it("a duplicate is not failed with a call of another process that fails, but runs itself", async () => {
     const other = await opened.another();
-    const first = held(add("a"));
-    const running = once(opened.store, call, first.run);
-    await first.started;
+    const { first, running } = await heldCall();
     const duplicate = once(other, call, add("b"));
     await untilWaiting(opened, 1);
     first.release(new Error("The first failed."));
@@ -81,9 +81,7 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
 
   it("a call does not wait for one with another key", async () => {
     const other = await opened.another();
-    const first = held(add("a"));
-    const running = once(opened.store, call, first.run);
-    await first.started;
+    const { first, running } = await heldCall();
     expect(await once(other, { ...call, key: "another" }, add("b"))).toMatchObject({ replayed: false });
     first.release();
     await running;

@@ -9,6 +9,7 @@ import { type Random, seeded } from "./random.ts";
 import { examineShop } from "./shop/books.ts";
 import { type Call, type ClientOptions, randomCall, retryUntilAnswered } from "./shop/client.ts";
 import {
+  type Ended,
   EndedEarly,
   type ShopProcess,
   type ShopProcessOptions,
@@ -116,14 +117,24 @@ async function startOrDie(target: Target, options: ShopProcessOptions): Promise<
 
 /** A server that ends otherwise than by a kill has a fault of its own. */
 export async function endedByItself(server: ShopProcess): Promise<Finding[]> {
-  const { code, signal } = await server.ended;
-  if (signal === "SIGKILL") return [];
-  return [
-    {
-      check: "ended by itself",
-      detail: `with ${signal ?? `exit code ${code}`}: ${server.log().slice(-500)}`,
-    },
-  ];
+  const ended = await server.ended;
+  return ended.signal === "SIGKILL" ? [] : [endOf(server, ended)];
+}
+
+/** Servers must end well when they are told to. */
+export async function endAll(servers: readonly ShopProcess[]): Promise<Finding[]> {
+  for (const server of servers) server.signal("SIGTERM");
+  const findings: Finding[] = [];
+  for (const server of servers) {
+    const ended = await server.ended;
+    if (ended.code !== 0) findings.push(endOf(server, ended));
+  }
+  return findings;
+}
+
+function endOf(server: ShopProcess, { code, signal }: Ended): Finding {
+  const detail = `with ${signal ?? `exit code ${code}`}: ${server.log().slice(-500)}`;
+  return { check: "ended by itself", detail };
 }
 
 /** The keys that were sent, and what clients have been told about them. */

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Finding } from "../checks.ts";
-import { Load, shopTarget } from "../kill.ts";
+import { endAll, Load, shopTarget } from "../kill.ts";
 import { openRoundRobin } from "../postgres/round-robin.ts";
 import { seeded } from "../random.ts";
 import { examineBooks, readPostgresBooks } from "../shop/books.ts";
-import { type ShopProcess, startShopOn } from "../shop/shop-process.ts";
+import { startShopOn } from "../shop/shop-process.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 
 /** How it comes that the standby takes the primary's place; all with the load going on. */
@@ -95,6 +95,7 @@ export async function failOverUnderLoad(options: FailoverOptions): Promise<Failo
     }
     const ends = shops.map(({ ended }) => ended.then(() => load.abandon()));
     const { sent, answers } = await Promise.race([load.finish(), ...ends]);
+    // A shop whose database is away must be there when it is back, and end when it is told to.
     const findings = await endAll(shops);
     findings.push(...examineBooks(await readPostgresBooks(cluster.primaryUrl), sent, answers));
     return { failovers: counts, keys: sent.length, answers: answers.length, findings };
@@ -102,16 +103,4 @@ export async function failOverUnderLoad(options: FailoverOptions): Promise<Failo
     load.abandon();
     for (const shop of shops) shop.signal("SIGKILL");
   }
-}
-
-/** A shop whose database is away must be there when it is back, and end when it is told to. */
-async function endAll(shops: readonly ShopProcess[]): Promise<Finding[]> {
-  for (const shop of shops) shop.signal("SIGTERM");
-  const findings: Finding[] = [];
-  for (const { ended, log } of shops) {
-    const { code, signal } = await ended;
-    const detail = `with ${signal ?? `exit code ${code}`}: ${log().slice(-500)}`;
-    if (code !== 0) findings.push({ check: "ended by itself", detail });
-  }
-  return findings;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Finding } from "../checks.ts";
-import { endedByItself, Load, shopTarget } from "../kill.ts";
+import { endAll, endedByItself, Load, shopTarget } from "../kill.ts";
 import { seeded } from "../random.ts";
 import { examineBooks, readPostgresBooks } from "../shop/books.ts";
 import { type ShopProcess, startShopOn } from "../shop/shop-process.ts";
@@ -69,8 +69,7 @@ export async function killMachines(options: MachinesOptions): Promise<MachinesRe
     // A server that ends by itself can leave keys without an answer, which count as stuck.
     const end = Promise.race(last.map(({ ended }) => ended)).then(() => load.abandon());
     const { sent, answers } = await Promise.race([load.finish(), end]);
-    for (const shop of last) shop.signal("SIGTERM");
-    for (const shop of last) if ((await shop.ended).code !== 0) findings.push(...(await endedByItself(shop)));
+    findings.push(...(await endAll(last)));
     findings.push(...examineBooks(await readPostgresBooks(databaseUrl), sent, answers));
     return { kills, stops, keys: sent.length, answers: answers.length, findings };
   } finally {
