@@ -14,13 +14,14 @@ import { collectOutcomes, type Outcome } from "./outcome.ts";
  */
 export function idempotencyPlugin(): ApolloServerPlugin {
   return {
-    async requestDidStart({ requestIsBatched }) {
-      let outcomes: readonly Outcome[] = [];
+    async requestDidStart({ contextValue, request, requestIsBatched }) {
+      const outcomes = collectOutcomes(contextValue);
       return {
-        async didResolveOperation({ contextValue, request }) {
-          if (requestIsBatched && request.http?.headers.has("idempotency-key")) throw sharedHeader();
-          outcomes = collectOutcomes(contextValue);
-        },
+        ...(requestIsBatched && {
+          async didResolveOperation() {
+            if (request.http?.headers.has("idempotency-key")) throw sharedHeader();
+          },
+        }),
         async willSendResponse(context) {
           const { body, http } = context.response;
           if (body.kind !== "single") return;
@@ -43,12 +44,9 @@ type Context = GraphQLRequestContextWillSendResponse<object>;
 
 /** Every error of a protected field has `extensions.idempotency`; the stored ones among them have an outcome. */
 function allReplayed({ errors = [] }: Context, outcomes: readonly Outcome[]): boolean {
+  if (outcomes.length === 0 || outcomes.some(({ replayed }) => !replayed)) return false;
   const settled = new Set(outcomes.map(({ path }) => path[0]));
-  return (
-    outcomes.length > 0 &&
-    outcomes.every(({ replayed }) => replayed) &&
-    errors.every(({ path, extensions }) => !extensions.idempotency || settled.has(path?.[0] ?? ""))
-  );
+  return errors.every(({ path, extensions }) => !extensions.idempotency || settled.has(path?.[0] ?? ""));
 }
 
 function firstFailure({ errors = [] }: Context) {
