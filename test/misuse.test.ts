@@ -484,7 +484,7 @@ describe("openDatabase() refuses", () => {
   const options =
     "schema, casing, logger, migrationsFolder, configure, synchronous, maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs";
   const twoConnections = (file: string) =>
-    `openDatabase() keeps two connections to one file, which "${file}" can't give. Pass undefined for a temporary file.`;
+    `openDatabase() keeps several connections to one file, which "${file}" can't give. Pass undefined for a temporary file.`;
 
   it.each<[string, unknown, Anything<DatabaseOptions<Tables>>, string]>([
     ["an empty file name", "", {}, twoConnections("")],

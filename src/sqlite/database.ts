@@ -9,7 +9,6 @@ import { sqliteErrorIn } from "./faults.ts";
 import { migrate } from "./migrate.ts";
 import { StatementCache } from "./statements.ts";
 import { type DrizzleOptions, type Schema, type Transaction, transactionFactory } from "./transaction.ts";
-import { TurnReader } from "./turn-reader.ts";
 import { Writer, type WriterOptions } from "./writer.ts";
 
 export interface DatabaseOptions<Tables extends Schema> extends DrizzleOptions<Tables>, WriterOptions {
@@ -60,7 +59,8 @@ export interface Internals<Tables extends Schema> {
   readonly writer: Writer<Transaction<Tables>>;
   /** Drizzle over the writer's connection, for statements that run inside the writer's transaction. */
   readonly inWriter: BetterSQLite3Database;
-  readonly turnReader: TurnReader;
+  /** The writer's connection, and the one that looks keys up meanwhile, which only reads. */
+  readonly connections: Readonly<Record<"writing" | "finding", Sqlite.Database>>;
   /** Aborted when the database closes. */
   readonly closing: AbortSignal;
 }
@@ -146,7 +146,7 @@ function check<Tables extends Schema>(file: string | undefined, options: Databas
   }
   if (file === "" || file === ":memory:") {
     throw new TypeError(
-      `openDatabase() keeps two connections to one file, which "${file}" can't give. Pass undefined for a temporary file.`,
+      `openDatabase() keeps several connections to one file, which "${file}" can't give. Pass undefined for a temporary file.`,
     );
   }
   checkOptions(caller, options, knownOptions);
@@ -219,7 +219,7 @@ function assemble<Tables extends Schema>(
   const own: Internals<Tables> = {
     writer,
     inWriter: drizzle(writeStatements.clientFor(() => {})),
-    turnReader: new TurnReader(finding),
+    connections: { writing, finding },
     closing: closing.signal,
   };
   internals.set(database, own as unknown as Internals<Schema>); // `as`: see internalsOf()

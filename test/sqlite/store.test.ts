@@ -1,3 +1,4 @@
+import Sqlite from "better-sqlite3";
 import { type OnceOptions, once, SHARED } from "graphql-idempotent";
 import { idempotencyRecords } from "graphql-idempotent/sqlite";
 import { expect, it } from "vitest";
@@ -35,6 +36,18 @@ it("a purge stops with the database, and says so to who calls it", async () => {
   const opened = await openEntries({ store: { purgeEveryMs: 1 } });
   await opened[Symbol.asyncDispose]();
   await expect(opened.store.purge()).rejects.toMatchObject({ code: "IDEMPOTENCY_STORE_UNAVAILABLE" });
+});
+
+it("a replay does not wait for the lock of another process", async () => {
+  await using opened = await openEntries();
+  const first = await once(opened.store, call, add("a"));
+  const other = new Sqlite(opened.database.file);
+  try {
+    other.exec("BEGIN IMMEDIATE");
+    expect(await once(opened.store, call, add("b"))).toEqual({ ...first, replayed: true });
+  } finally {
+    other.close();
+  }
 });
 
 it("a look-up fails as unavailable, not as a missing record, when the database is closed", async () => {

@@ -217,7 +217,8 @@ describe("a clock that jumps", () => {
 });
 
 it("100,000 calls at once are answered or refused at the queue's bound, and each key has one effect at most", async () => {
-  // About a hundred callers have the same key, and ten keys are more than the queue takes.
+  // About a hundred callers have the same key, and ten keys are more than the queue takes. Who waited for one
+  // that was refused starts over, and finds room.
   const bank = await openTestBank({ maxQueue: 1_000, waitMs: 170_000 });
   const keys = Array.from({ length: 100_000 }, (_, number) => `key-${number % 1_010}`);
   const outcomes = await Promise.allSettled(keys.map((key) => bank.pay(payment(key))));
@@ -227,10 +228,10 @@ it("100,000 calls at once are answered or refused at the queue's bound, and each
   );
   expect(differingReplays(answers)).toEqual([]);
   const answered = [...new Set(answers.map(({ key }) => key))];
-  expect(answered).toHaveLength(1_000);
+  expect(answered.length).toBeGreaterThanOrEqual(1_000);
   expect(keysWritten(bank).sort()).toEqual(answered.sort());
   expect(answers.length + refusals.length).toBe(100_000);
-  expect(refusals.length).toBeGreaterThan(0);
+  expect(refusals.length).toBeGreaterThanOrEqual(10);
   expect(refusals.filter((code) => code !== "IDEMPOTENCY_STORE_UNAVAILABLE")).toEqual([]);
 });
 
