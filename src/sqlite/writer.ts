@@ -9,7 +9,7 @@ import type { Guard } from "./statements.ts";
 export interface WriterOptions {
   /** Most calls that share one commit. @default 256 */
   readonly maxBatch?: number;
-  /** Time after which a batch takes no further call, in milliseconds. @default 10 */
+  /** How long a batch gathers calls, and runs before it takes no further one, in milliseconds each. @default 10 */
   readonly maxBatchMs?: number;
   /** Most calls that wait; one more is refused with IDEMPOTENCY_STORE_UNAVAILABLE. @default 10_000 */
   readonly maxQueue?: number;
@@ -37,7 +37,7 @@ type Ran<Transaction> =
 /**
  * The one writer of a database file in this process: group commit.
  *
- * idle → queued → [ locked → calls, each in a savepoint → committed → settled ] → queued or idle
+ * idle → gathered → [ locked → calls, each in a savepoint → committed → settled ] → gathered or idle
  *
  * - A call runs alone: it has the connection from its savepoint to its release, whatever it awaits meanwhile.
  * - A call that throws rolls its savepoint back. Its neighbours in the batch don't notice.
@@ -136,13 +136,22 @@ export class Writer<Transaction> {
   }
 
   async #drain(): Promise<void> {
-    // Requests that arrive in the same turn of the event loop share the commit.
-    await immediate();
-    while (this.#queue.length > 0) {
+    do {
+      await this.#gather();
       if (await this.#lock()) await this.#batch();
-      await immediate();
-    }
+    } while (this.#queue.length > 0);
     this.#draining = undefined;
+  }
+
+  /** Waits for as long as each turn of the event loop brings more calls: all of them share the commit. */
+  async #gather(): Promise<void> {
+    const { maxBatch, maxBatchMs } = this.#options;
+    const until = performance.now() + maxBatchMs;
+    let waiting: number;
+    do {
+      waiting = this.#queue.length;
+      await immediate();
+    } while (this.#queue.length > waiting && waiting < maxBatch && performance.now() < until);
   }
 
   /** Takes the write lock. Another process's lock is waited for without blocking the event loop. */

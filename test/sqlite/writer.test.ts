@@ -113,6 +113,20 @@ describe("a batch", () => {
     ]);
   });
 
+  it("takes in the calls of later turns, as long as each turn brings more, and no more than maxBatch", async () => {
+    const database = open({ maxBatch: 4 });
+    const seen: unknown[] = [];
+    const turns = [["a", "b"], ["c"], ["d"], ["e"]];
+    const calls: Promise<unknown>[] = [];
+    for (const turn of turns) {
+      for (const text of turn) calls.push(insert(database, text).then(() => seen.push(texts())));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(calls);
+    const first = ["a", "b", "c", "d"];
+    expect(seen).toEqual([first, first, first, first, [...first, "e"]]);
+  });
+
   it("goes on without a call that throws, and nothing of that call is written", async () => {
     const database = open();
     const calls = [
