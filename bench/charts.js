@@ -1,6 +1,7 @@
 // The results as pictures: Vega-Lite specifications over the same data, rendered to SVG without a browser.
 import { parse, View } from "vega";
 import { compile } from "vega-lite";
+import { kindsOfCalls } from "./growth.js";
 import { spread } from "./statistics.js";
 
 /** @returns {Promise<Record<string, string>>} SVG documents by file name */
@@ -65,9 +66,8 @@ function byTrial(values) {
 }
 
 function growthChart(engine, results) {
-  const titles = { miss: "first calls", hit: "replays" };
   const values = results.map(({ kind, keys, records, samples }) => ({
-    kind: titles[kind],
+    kind: kindsOfCalls[kind],
     keys: `UUID${keys} keys`,
     records,
     ...spread(samples.map(({ microseconds }) => microseconds)),
@@ -78,7 +78,7 @@ function growthChart(engine, results) {
       subtitle: `In process, 64 calls at once. ${spreadNote}`,
     },
     data: { values },
-    facet: { field: "kind", type: "nominal", title: null, sort: Object.values(titles) },
+    facet: { field: "kind", type: "nominal", title: null, sort: Object.values(kindsOfCalls) },
     spec: {
       width: 300,
       height: 260,

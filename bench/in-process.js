@@ -14,6 +14,10 @@ const kinds = {
   noop: { schema: opened.noop.schema, identitiesFor: newIdentities },
   write: { schema: opened.write.schema, identitiesFor: newIdentities },
   miss: { schema: opened.idempotent.schema, identitiesFor: newIdentities },
+  recent: {
+    schema: opened.idempotent.schema,
+    identitiesFor: ({ calls }) => storedIdentities({ calls, newest: 10_000 }),
+  },
   hit: { schema: opened.idempotent.schema, identitiesFor: storedIdentities },
 };
 
@@ -25,12 +29,13 @@ function run({ kind, calls, atOnce, keys = "v7", customers = 1 }) {
   return callAll(schema, identitiesFor({ calls, keys, customers }), atOnce);
 }
 
-/** Keys that have a record, from all over the table. */
-function storedIdentities({ calls }) {
+/** Keys that have a record, from all over the table or out of so many of the newest. */
+function storedIdentities({ calls, newest = Number.POSITIVE_INFINITY }) {
   const connection = new Sqlite(file, { readonly: true });
   const last = lastRowid();
+  const among = Math.min(last, newest);
   const pick = connection.prepare("SELECT scope, key FROM idempotency_records WHERE rowid >= ? LIMIT 1");
-  const identities = Array.from({ length: calls }, () => pick.get(1 + Math.floor(Math.random() * last)));
+  const identities = Array.from({ length: calls }, () => pick.get(last - Math.floor(Math.random() * among)));
   connection.close();
   return identities;
 }

@@ -25,15 +25,15 @@ const efforts = {
   full: {
     main: {
       connections: [1, 16, 64, 256],
-      rounds: 5,
-      seconds: 1.2,
-      warmUp: { seconds: 2 },
+      rounds: 9,
+      seconds: 0.4,
+      warmUp: { callsEach: 5_000 },
       replayPool: 10_000,
     },
-    peers: { connections: [1, 16, 64], rounds: 3, seconds: 1.2, warmUp: { seconds: 1 }, replayPool: 0 },
-    postgres: { connections: [64], rounds: 5, seconds: 1.5, warmUp: { callsEach: 1_500 }, replayPool: 2_000 },
+    peers: { connections: [1, 16, 64], rounds: 5, seconds: 0.4, warmUp: { callsEach: 1_500 }, replayPool: 0 },
+    postgres: { connections: [64], rounds: 7, seconds: 0.8, warmUp: { callsEach: 1_500 }, replayPool: 2_000 },
     growth: { sizes: [1_000, 1_000_000, 10_000_000], rounds: 5, calls: 4_000 },
-    purge: { expired: 1_000_000, quietSeconds: 8, limitSeconds: 90 },
+    purge: { expired: 1_000_000, quietSeconds: 6, limitSeconds: 30 },
     memory: { early: 10_000, late: 1_000_000 },
     postgresGrowth: {
       ...{ sizes: [1_000, 1_000_000, 10_000_000], rounds: 5, calls: 2_000 },

@@ -1,4 +1,5 @@
 // The results of growth as Markdown.
+import { kindsOfCalls } from "./growth.js";
 import { range, table } from "./markdown.js";
 import { median, proportion, spread } from "./statistics.js";
 
@@ -30,14 +31,13 @@ export function postgresGrowth(results) {
 }
 
 function growthTable(results, bytesHead, bytesCells) {
-  const kinds = { miss: "first call", hit: "replay" };
   return table(
     ["", "keys", "records", "µs a call", "× the smallest", "CPU µs", "p99 ms", ...bytesHead],
     results.map((result) => {
       const { kind, keys, records, samples } = result;
       const smallest = results.find((other) => other.kind === kind && other.keys === keys);
       return [
-        kinds[kind],
+        kindsOfCalls[kind],
         `UUID${keys}`,
         records.toLocaleString("en"),
         range(spread(samples.map(({ microseconds }) => microseconds)), 0),
