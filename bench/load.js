@@ -67,6 +67,7 @@ async function send({ urls, connections, seconds, amount, perSecond, keys }) {
 function sendTo(load, nextKey, onAnswer) {
   const run = autocannon({
     ...load,
+    sampleInt: 50, // it looks only so often whether the time is over: a second, if not told
     timeout: 30,
     method: "POST",
     headers: { "content-type": "application/json", authorization: "customer-1" },

@@ -25,7 +25,7 @@ const efforts = {
   full: {
     main: {
       connections: [1, 16, 64, 256],
-      rounds: 9,
+      rounds: 11,
       seconds: 0.4,
       warmUp: { callsEach: 5_000 },
       replayPool: 10_000,
