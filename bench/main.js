@@ -45,14 +45,14 @@ const efforts = {
     main: { connections: [1, 64], rounds: 1, seconds: 0.5, warmUp: { seconds: 0.3 }, replayPool: 1_000 },
     peers: { connections: [64], rounds: 1, seconds: 0.5, warmUp: { seconds: 0.3 }, replayPool: 0 },
     postgres: { connections: [64], rounds: 1, seconds: 0.5, warmUp: { callsEach: 200 }, replayPool: 200 },
-    growth: { sizes: [1_000, 100_000], rounds: 2, calls: 2_000 },
-    purge: { expired: 20_000, quietSeconds: 1, limitSeconds: 3 },
+    growth: { sizes: [1_000, 50_000], rounds: 2, calls: 1_000 },
+    purge: { expired: 20_000, quietSeconds: 1, limitSeconds: 2 },
     memory: { early: 10_000, late: 20_000 },
     postgresGrowth: {
       ...{ sizes: [1_000, 100_000], rounds: 2, calls: 1_000 },
       ...{ expired: 20_000, seconds: 3, limitSeconds: 60 },
     },
-    overhead: { rounds: 2, calls: 2_000 },
+    overhead: { rounds: 2, calls: 1_000 },
   },
 };
 
