@@ -1,15 +1,22 @@
 import type Sqlite from "better-sqlite3";
 import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
 import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
+import { unavailable } from "../errors.ts";
 import type { RecordIdentity, StoredRecord } from "../store.ts";
-import { isBusy } from "./faults.ts";
+import { asStoreError, isBusy } from "./faults.ts";
 import { idempotencyRecords } from "./table.ts";
 
-/** Finds the live record of an identity, in whatever transaction the connection is in. */
-export type RecordReader = (identity: RecordIdentity) => StoredRecord | undefined;
+interface Wanted {
+  readonly identity: RecordIdentity;
+  readonly resolve: (record: StoredRecord | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
 
-export function recordReader(connection: BetterSQLite3Database, now: () => number): RecordReader {
-  const lookUp = prepareLookUp(connection);
+/** Finds the live record of an identity, in whatever transaction the connection is in. */
+type RecordReader = (identity: RecordIdentity) => StoredRecord | undefined;
+
+function recordReader(connection: Sqlite.Database, now: () => number): RecordReader {
+  const lookUp = prepareLookUp(drizzle(connection));
 
   return function read({ scope, field, key }) {
     const found = lookUp.get({ scope, field, key, now: now() });
@@ -20,15 +27,8 @@ export function recordReader(connection: BetterSQLite3Database, now: () => numbe
   };
 }
 
-interface Wanted {
-  readonly identity: RecordIdentity;
-  readonly resolve: (record: StoredRecord | undefined) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /** Finds the records of many identities in one read transaction. */
-function readerOfMany(connection: Sqlite.Database, now: () => number) {
-  const read = recordReader(drizzle(connection), now);
+function readerOfMany(connection: Sqlite.Database, read: RecordReader) {
   const begin = connection.prepare("BEGIN");
   const end = connection.prepare("ROLLBACK");
 
@@ -51,39 +51,48 @@ function readerOfMany(connection: Sqlite.Database, now: () => number) {
  * their receiver is woken once.
  */
 export class LookUp {
+  /** For the writer's transaction, which looks again before it acts on a miss. */
+  readonly findInTransaction: RecordReader;
   readonly #writing: Sqlite.Database;
   readonly #readInWriter: ReturnType<typeof readerOfMany>;
   readonly #readApart: ReturnType<typeof readerOfMany>;
   readonly #checkPlace: () => void;
-  readonly #toStoreError: (error: unknown) => unknown;
+  readonly #closing: AbortSignal;
   #waiting: Wanted[] = [];
 
   constructor(
     { writing, finding }: Record<"writing" | "finding", Sqlite.Database>,
-    options: { now: () => number; checkPlace: () => void; toStoreError: (error: unknown) => unknown },
+    options: { now: () => number; checkPlace: () => void; closing: AbortSignal },
   ) {
+    this.findInTransaction = recordReader(writing, options.now);
     this.#writing = writing;
-    this.#readInWriter = readerOfMany(writing, options.now);
-    this.#readApart = readerOfMany(finding, options.now);
+    this.#readInWriter = readerOfMany(writing, this.findInTransaction);
+    this.#readApart = readerOfMany(finding, recordReader(finding, options.now));
     this.#checkPlace = options.checkPlace;
-    this.#toStoreError = options.toStoreError;
+    this.#closing = options.closing;
+    options.closing.addEventListener("abort", () => this.#answer());
   }
 
   find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
     return new Promise((resolve, reject) => {
       const waiting = this.#waiting.push({ identity, resolve, reject });
-      if (waiting === 1) setImmediate(() => this.#answer());
+      // While the database closes, there may be no next turn for its connections.
+      if (this.#closing.aborted) this.#answer();
+      else if (waiting === 1) setImmediate(() => this.#answer());
     });
   }
 
   #answer(): void {
     const batch = this.#waiting;
     this.#waiting = [];
+    if (batch.length === 0) return;
     try {
       const found = this.#readAll(batch);
       for (const [index, { resolve }] of batch.entries()) resolve(found[index]);
     } catch (error) {
-      const storeError = this.#toStoreError(error);
+      const storeError = this.#closing.aborted
+        ? unavailable("The server is shutting down.", error)
+        : asStoreError(error);
       for (const { reject } of batch) reject(storeError);
     }
   }

@@ -1,14 +1,12 @@
 import type Sqlite from "better-sqlite3";
 import { getTableColumns, inArray, lte, type SQL, sql } from "drizzle-orm";
 import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
-import { unavailable } from "../errors.ts";
 import { checkOption, checkOptions, isFunction } from "../options.ts";
 import { isPurgePeriod, purgePeriod, purgeRegularly } from "../purge.ts";
 import type { RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
-import { asStoreError } from "./faults.ts";
 import { sqliteLeases } from "./leases.ts";
-import { LookUp, recordReader } from "./look-up.ts";
+import { LookUp } from "./look-up.ts";
 import { idempotencyRecords } from "./table.ts";
 import type { Schema, Transaction } from "./transaction.ts";
 
@@ -37,13 +35,7 @@ export function sqliteStore<Tables extends Schema>(
   const { now = Date.now, purgeEveryMs = 10_000 } = options;
   const { writer, connections, inWriter, closing } = internalsOf(database);
   checkTable(connections.finding, database.file);
-  const lookUp = new LookUp(connections, {
-    now,
-    checkPlace: () => writer.checkPlace(),
-    toStoreError: (error) =>
-      closing.aborted ? unavailable("The server is shutting down.", error) : asStoreError(error),
-  });
-  const readInWriter = recordReader(inWriter, now);
+  const lookUp = new LookUp(connections, { now, checkPlace: () => writer.checkPlace(), closing });
   const insert = prepareInsert(inWriter);
   const deleteExpired = prepareDeleteExpired(inWriter);
 
@@ -53,7 +45,7 @@ export function sqliteStore<Tables extends Schema>(
   ): Promise<Verdict> {
     return writer.run(
       identity.field,
-      (tx) => work(tx, readInWriter(identity)),
+      (tx) => work(tx, lookUp.findInTransaction(identity)),
       (verdict, undo) => {
         if (verdict.kind === "discard") undo();
         if (verdict.kind !== "found") insertRecord(verdict.record);
@@ -78,8 +70,14 @@ export function sqliteStore<Tables extends Schema>(
 
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs, closing);
   const leases = sqliteLeases(writer, inWriter, now);
-  const find = (identity: RecordIdentity) => lookUp.find(identity);
-  return { now, find, transaction, write: (work) => writer.run("write", work), purge, leases };
+  return {
+    now,
+    find: (identity) => lookUp.find(identity),
+    transaction,
+    write: (work) => writer.run("write", work),
+    purge,
+    leases,
+  };
 }
 
 function checkTable(connection: Sqlite.Database, file: string): void {
@@ -98,6 +96,7 @@ function prepareInsert(drizzle: BetterSQLite3Database) {
   const { scope, field, key, expiresAt } = idempotencyRecords;
   const { leaseUntil, fencingToken, ...columns } = getTableColumns(idempotencyRecords);
   const names = Object.keys(columns) as (keyof typeof columns)[]; // `as`: an object's own names
+  // Bare, a placeholder would be wrapped with its column, which costs each insert more than SQLite's own part of it.
   const values = Object.fromEntries(names.map((name) => [name, sql`${sql.placeholder(name)}`]));
   const excluded = Object.fromEntries(names.map((name) => [name, sql.raw(`excluded.${columns[name].name}`)]));
   return drizzle

@@ -50,6 +50,20 @@ it("a replay does not wait for the lock of another process", async () => {
   }
 });
 
+it("a look-up that waits when the database closes is answered, and one that comes then is too", async () => {
+  const opened = await openEntries();
+  const first = await once(opened.store, call, add("a"));
+  const waiting = once(opened.store, call, add("b"));
+  const closed = opened[Symbol.asyncDispose]();
+  const late = once(opened.store, call, add("c"));
+  const replay = { ...first, replayed: true };
+  expect(await Promise.allSettled([waiting, late])).toEqual([
+    { status: "fulfilled", value: replay },
+    { status: "fulfilled", value: replay },
+  ]);
+  await closed;
+});
+
 it("a look-up fails as unavailable, not as a missing record, when the database is closed", async () => {
   const opened = await openEntries();
   await once(opened.store, call, add("a"));
