@@ -17,11 +17,9 @@ export function idempotencyPlugin(): ApolloServerPlugin {
     async requestDidStart({ contextValue, request, requestIsBatched }) {
       const outcomes = collectOutcomes(contextValue);
       return {
-        ...(requestIsBatched && {
-          async didResolveOperation() {
-            if (request.http?.headers.has("idempotency-key")) throw sharedHeader();
-          },
-        }),
+        async didResolveOperation() {
+          if (requestIsBatched && request.http?.headers.has("idempotency-key")) throw sharedHeader();
+        },
         async willSendResponse(context) {
           const { body, http } = context.response;
           if (body.kind !== "single") return;

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
 import type { RecordIdentity, StoredRecord } from "../store.ts";
 import type { AnyDatabase } from "./driver.ts";
@@ -47,7 +48,7 @@ export class LookUp<Tx extends AnyDatabase> {
   async #run(): Promise<void> {
     this.#isRunning = true;
     // Calls that arrive in the same turn of the event loop share the query.
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     while (this.#waiting.length > 0) await this.#answer(this.#waiting.splice(0, mostAtOnce));
     this.#isRunning = false;
   }

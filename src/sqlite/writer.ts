@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type Sqlite from "better-sqlite3";
 import { IdempotencyError, unavailable } from "../errors.ts";
 import { Deadline, isDeadline } from "./deadline.ts";
@@ -150,7 +150,7 @@ export class Writer<Transaction> {
     let waiting: number;
     do {
       waiting = this.#queue.length;
-      await immediate();
+      await nextTurn();
     } while (this.#queue.length > waiting && waiting < maxBatch && performance.now() < until);
   }
 
@@ -296,8 +296,4 @@ function displaced(): IdempotencyError {
 
 function keep<Value>(value: Value): Value {
   return value;
-}
-
-function immediate(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
