@@ -11,8 +11,8 @@ export default defineConfig({
       // One graphql for the sources and for packages: Node loads its CommonJS build, Vite would load another.
       { find: /^graphql$/, replacement: resolve("graphql") },
       { find: /^graphql-idempotent$/, replacement: here("src/index.ts") },
-      { find: /^graphql-idempotent\/(apollo-server)$/, replacement: here("src/$1.ts") },
-      { find: /^graphql-idempotent\/(sqlite|postgres)$/, replacement: here("src/$1/index.ts") },
+      { find: /^graphql-idempotent\/(apollo-server)$/, replacement: here("src/servers/$1.ts") },
+      { find: /^graphql-idempotent\/(sqlite|postgres)$/, replacement: here("src/stores/$1/index.ts") },
     ],
   },
   test: {
@@ -39,7 +39,7 @@ export default defineConfig({
           name: "postgres",
           include: ["test/**/postgres/**/*.test.ts", "test/shop/*.test.ts"],
           exclude: ["**/node_modules/**", "test/shop/{configuration,graphiql,migrations}.test.ts"],
-          globalSetup: ["test/postgres/start-postgres.ts"],
+          globalSetup: ["test/stores/postgres/start-postgres.ts"],
         },
       },
     ],

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
 import { v4, v7 } from "uuid";
 import { once } from "../dist/index.js";
-import { openDatabase, sqliteStore } from "../dist/sqlite/index.js";
+import { openDatabase, sqliteStore } from "../dist/stores/sqlite/index.js";
 import { parameters, serveParent } from "./child.js";
 import { createDatabaseFile, field, input, schema, takeOrder } from "./work.js";
 

@@ -3,8 +3,8 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { v7 } from "uuid";
 import { once } from "../dist/index.js";
-import { partitionRecords, postgresStore } from "../dist/postgres/index.js";
-import { makePartition, nameOf } from "../dist/postgres/partitions.js";
+import { partitionRecords, postgresStore } from "../dist/stores/postgres/index.js";
+import { makePartition, nameOf } from "../dist/stores/postgres/partitions.js";
 import { createTables, schema, takeOrder } from "./postgres-work.js";
 import { field, input } from "./work.js";
 

@@ -5,7 +5,7 @@ import { bigint, integer, pgTable, text } from "drizzle-orm/pg-core";
 import { GraphQLError } from "graphql";
 import pg from "pg";
 import { v7 } from "uuid";
-import { idempotencyRecords } from "../dist/postgres/index.js";
+import { idempotencyRecords } from "../dist/stores/postgres/index.js";
 import { orderAnswer, product } from "./work.js";
 
 export const products = pgTable("products", {

@@ -5,7 +5,7 @@ import { and, eq, gte, sql } from "drizzle-orm";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { GraphQLError } from "graphql";
 import { v7 } from "uuid";
-import { idempotencyRecords } from "../dist/sqlite/index.js";
+import { idempotencyRecords } from "../dist/stores/sqlite/index.js";
 
 export const products = sqliteTable("products", {
   id: text("id").primaryKey(),

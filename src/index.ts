@@ -1,13 +1,13 @@
-export type { Concurrent, ErrorPolicy } from "./call.ts";
-export { type Idempotency, type IdempotentOptions, idempotent } from "./directive.ts";
+export type { Concurrent, ErrorPolicy } from "./core/call.ts";
+export type { ExternalCall } from "./core/lease.ts";
+export { type Once, type OnceOptions, once, onceExternal } from "./core/once.ts";
+export type { PayloadOptions, PayloadType } from "./core/payload.ts";
+export type { Retention } from "./core/retention.ts";
+export { SHARED } from "./core/scope.ts";
 export { type ErrorAdvice, IdempotencyError, type IdempotencyErrorCode } from "./errors.ts";
-export type { ExternalCall } from "./lease.ts";
-export { type Once, type OnceOptions, once, onceExternal } from "./once.ts";
-export { collectOutcomes, type Outcome } from "./outcome.ts";
-export type { PayloadOptions, PayloadType } from "./payload.ts";
-export type { ExternalContext, TransactionContext } from "./protected-resolver.ts";
-export type { Retention } from "./retention.ts";
-export { SHARED } from "./scope.ts";
+export { type Idempotency, type IdempotentOptions, idempotent } from "./graphql/directive.ts";
+export { collectOutcomes, type Outcome } from "./graphql/outcome.ts";
+export type { ExternalContext, TransactionContext } from "./graphql/protected-resolver.ts";
 export type {
   Claim,
   Lease,
@@ -19,4 +19,4 @@ export type {
   Store,
   StoredRecord,
   Verdict,
-} from "./store.ts";
+} from "./stores/store.ts";

@@ -13,7 +13,7 @@ import {
 } from "graphql-idempotent";
 import { type Database, openDatabase, sqliteStore, type Transaction } from "graphql-idempotent/sqlite";
 import { assertType, describe, expectTypeOf, it } from "vitest";
-import { entries, type Tables, type Tx, tables } from "./entries-database.ts";
+import { entries, type Tables, type Tx, tables } from "./stores/sqlite/entries-database.ts";
 
 const payments = sqliteTable("payments", { amount: integer("amount").notNull() });
 const otherTables = { payments };

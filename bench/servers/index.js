@@ -1,4 +1,4 @@
-import { idempotencyPlugin } from "../../dist/apollo-server.js";
+import { idempotencyPlugin } from "../../dist/servers/apollo-server.js";
 import { listenExpress } from "./apollo-express.js";
 import { listenStandalone } from "./apollo-standalone.js";
 import { idempotentResolver, noop, plain, plainPrepared, write } from "./resolvers.js";

@@ -1,9 +1,9 @@
 // The design that src/postgres does not have, to be measured at its side: it writes an unfinished record first,
 // for which a duplicate waits by ON CONFLICT, and completes it at the end. As many round trips, no advisory lock.
-import { driverOf } from "../../dist/postgres/driver.js";
-import { postgresStore } from "../../dist/postgres/index.js";
-import { rowOf } from "../../dist/postgres/rows.js";
-import { Transactions } from "../../dist/postgres/transactions.js";
+import { driverOf } from "../../dist/stores/postgres/drivers/driver.js";
+import { postgresStore } from "../../dist/stores/postgres/index.js";
+import { rowOf } from "../../dist/stores/postgres/rows.js";
+import { Transactions } from "../../dist/stores/postgres/transactions.js";
 
 export function insertFirstStore(db) {
   const { now, find } = postgresStore(db, { purgeEveryMs: 0 });

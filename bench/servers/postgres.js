@@ -5,7 +5,7 @@ import { drizzle as drizzlePostgresJs } from "drizzle-orm/postgres-js";
 import pg from "pg";
 import postgres from "postgres";
 import { idempotent } from "../../dist/index.js";
-import { postgresStore } from "../../dist/postgres/index.js";
+import { postgresStore } from "../../dist/stores/postgres/index.js";
 import { schema, takeOrder } from "../postgres-work.js";
 import { insertFirstStore } from "./insert-first.js";
 import { counted, executable } from "./resolvers.js";

@@ -2,7 +2,7 @@
 import { makeExecutableSchema } from "@graphql-tools/schema";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { idempotent } from "../../dist/index.js";
-import { openDatabase, sqliteStore } from "../../dist/sqlite/index.js";
+import { openDatabase, sqliteStore } from "../../dist/stores/sqlite/index.js";
 import { constantOrder, openConnection, prepareTakeOrder, schema, takeOrder, typeDefs } from "../work.js";
 
 /** How often a resolver did the work, to be held against the number of answers. */

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { expect, inject, it } from "vitest";
-import { openCuttingProxy } from "../../postgres/cutting-proxy.ts";
+import { openCuttingProxy } from "../../stores/postgres/cutting-proxy.ts";
 import { createOrder, jug, stockOf } from "../create-order.ts";
 import { newDatabase } from "../new-database.ts";
 import { startShop } from "../start-shop.ts";

@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { cp, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import pg from "pg";
-import type { PostgresPrograms } from "../../postgres/postgres-programs.ts";
-import type { PostgresServer } from "../../postgres/postgres-server.ts";
+import type { PostgresPrograms } from "../../stores/postgres/postgres-programs.ts";
+import type { PostgresServer } from "../../stores/postgres/postgres-server.ts";
 
 /** What a copy may or must do without: see "Backing Up the Data Directory" in PostgreSQL's documentation. */
 const leftOut =

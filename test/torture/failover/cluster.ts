@@ -2,13 +2,13 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { postgresPrograms } from "../../postgres/postgres-programs.ts";
+import { postgresPrograms } from "../../stores/postgres/postgres-programs.ts";
 import {
   initialise,
   type PostgresServer,
   type ServerSettings,
   startServer,
-} from "../../postgres/postgres-server.ts";
+} from "../../stores/postgres/postgres-server.ts";
 import { openAddress } from "./address.ts";
 import { copyForStandby } from "./base-backup.ts";
 

@@ -1,0 +1,299 @@
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import type Sqlite from "better-sqlite3";
+import { IdempotencyError, unavailable } from "../../errors.ts";
+import { Deadline, isDeadline } from "./deadline.ts";
+import { asStoreError, isBusy } from "./faults.ts";
+import { placeOf } from "./file-identity.ts";
+import type { Guard } from "./statements.ts";
+
+export interface WriterOptions {
+  /** Most calls that share one commit. @default 256 */
+  readonly maxBatch?: number;
+  /** How long a batch gathers calls, and runs before it takes no further one, in milliseconds each. @default 10 */
+  readonly maxBatchMs?: number;
+  /** Most calls that wait; one more is refused with IDEMPOTENCY_STORE_UNAVAILABLE. @default 10_000 */
+  readonly maxQueue?: number;
+  /** How long calls wait for a lock that another process holds, in milliseconds. @default 5_000 */
+  readonly lockWaitMs?: number;
+  /** How long one call may take, in milliseconds, before it is rolled back. @default 10_000 */
+  readonly deadlineMs?: number;
+}
+
+/** A call in the queue: `work` may take its time; `finish` is what must happen before the call's end, at once. */
+interface Job<Transaction> {
+  readonly label: string;
+  readonly work: (tx: Transaction) => unknown;
+  readonly finish: (value: unknown, undo: () => void) => unknown;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  readonly queuedAt: number;
+}
+
+/** A call that has run and waits for its batch to commit. */
+type Ran<Transaction> =
+  | { readonly kind: "done"; readonly job: Job<Transaction>; readonly value: unknown }
+  | { readonly kind: "failed"; readonly job: Job<Transaction>; readonly error: unknown };
+
+/**
+ * The one writer of a database file in this process: group commit.
+ *
+ * idle → gathered → [ locked → calls, each in a savepoint → committed → settled ] → gathered or idle
+ *
+ * - A call runs alone: it has the connection from its savepoint to its release, whatever it awaits meanwhile.
+ * - A call that throws rolls its savepoint back. Its neighbours in the batch don't notice.
+ * - A call that was slow would keep its neighbours from their commit, so calls of its kind run in batches of
+ *   their own until one is fast again.
+ * - A call that runs past its deadline is rolled back, and those that were queued meanwhile are refused.
+ * - Nobody is told a result before the commit that made it durable. When SQLite rolls the transaction back by
+ *   itself (a full disk, an I/O error: sqlite.org/lang_transaction.html, section 2.4), or the commit fails,
+ *   every call of the batch fails with IDEMPOTENCY_STORE_UNAVAILABLE, and none has taken effect.
+ */
+export class Writer<Transaction> {
+  readonly #connection: Sqlite.Database;
+  readonly #openTransaction: (guard: Guard) => Transaction;
+  readonly #options: Required<WriterOptions>;
+  readonly #control: Record<"begin" | "commit" | "rollback" | "save" | "undo" | "release", Sqlite.Statement>;
+  readonly #deadline: Deadline;
+  /** Labels of calls that last took longer than a batch may, or whose batch could not commit. */
+  readonly #runAlone = new Set<string>();
+  readonly #isInPlace: () => boolean;
+  #isDisplaced = false;
+  #queue: Job<Transaction>[] = [];
+  #draining: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(
+    connection: Sqlite.Database,
+    openTransaction: (guard: Guard) => Transaction,
+    {
+      maxBatch = 256,
+      maxBatchMs = 10,
+      maxQueue = 10_000,
+      lockWaitMs = 5_000,
+      deadlineMs = 10_000,
+    }: WriterOptions,
+  ) {
+    this.#connection = connection;
+    this.#openTransaction = openTransaction;
+    this.#options = { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs };
+    this.#deadline = new Deadline(deadlineMs);
+    this.#isInPlace = placeOf(connection.name);
+    this.#control = {
+      begin: connection.prepare("BEGIN IMMEDIATE"),
+      commit: connection.prepare("COMMIT"),
+      rollback: connection.prepare("ROLLBACK"),
+      save: connection.prepare("SAVEPOINT idempotent_call"),
+      undo: connection.prepare("ROLLBACK TO idempotent_call"),
+      release: connection.prepare("RELEASE idempotent_call"),
+    };
+  }
+
+  /**
+   * Queues a call. `work` runs in its transaction; `finish`, if given, gets what it returned and runs in the
+   * same transaction without awaiting anything, and `undo()` in it takes back all writes of the call so far.
+   * The promise settles after the commit.
+   *
+   * @param label what kind of call it is; calls of a kind that was slow share no commit with others
+   */
+  run<Value, Result = Value>(
+    label: string,
+    work: (tx: Transaction) => Value | Promise<Value>,
+    finish?: (value: Value, undo: () => void) => Result,
+  ): Promise<Result> {
+    if (this.#isClosed) return Promise.reject(unavailable("The server is shutting down."));
+    if (this.#queue.length >= this.#options.maxQueue) {
+      return Promise.reject(unavailable("The server has more calls waiting than it can take."));
+    }
+    return new Promise<Result>((resolve, reject) => {
+      // `as`: the queue holds calls of all types; each call's own parts fit each other
+      this.#queue.push({
+        label,
+        work,
+        finish: finish ?? keep,
+        resolve,
+        reject,
+        queuedAt: performance.now(),
+      } as Job<Transaction>);
+      this.#draining ??= this.#drain();
+    });
+  }
+
+  /**
+   * Throws while the file isn't where it was opened, so that nothing is told from a file that nobody else would
+   * find. It looks only when a commit has found the file gone: until then all that can be read is in its place.
+   */
+  checkPlace(): void {
+    if (!this.#isDisplaced) return;
+    this.#isDisplaced = !this.#isInPlace();
+    if (this.#isDisplaced) throw displaced();
+  }
+
+  /** Takes no further call, and is fulfilled when those in the queue have settled. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#draining;
+    this.#deadline.clear();
+  }
+
+  async #drain(): Promise<void> {
+    do {
+      await this.#gather();
+      if (await this.#lock()) await this.#batch();
+    } while (this.#queue.length > 0);
+    this.#draining = undefined;
+  }
+
+  /** Waits for as long as each turn of the event loop brings more calls: all of them share the commit. */
+  async #gather(): Promise<void> {
+    const { maxBatch, maxBatchMs } = this.#options;
+    const until = performance.now() + maxBatchMs;
+    let waiting: number;
+    do {
+      waiting = this.#queue.length;
+      await nextTurn();
+    } while (this.#queue.length > waiting && waiting < maxBatch && performance.now() < until);
+  }
+
+  /** Takes the write lock. Another process's lock is waited for without blocking the event loop. */
+  async #lock(): Promise<boolean> {
+    for (let pauseMs = 1; this.#queue.length > 0; pauseMs = Math.min(pauseMs * 2, 32)) {
+      try {
+        this.checkPlace();
+        this.#rollback(); // what could not be rolled back before
+        this.#control.begin.run();
+        return true;
+      } catch (error) {
+        if (isBusy(error)) this.#refuseOverdue(error);
+        else this.#refuse(this.#queue.length, asUnavailable(error));
+      }
+      await sleep(pauseMs * (0.5 + Math.random()));
+    }
+    return false;
+  }
+
+  #refuseOverdue(cause: unknown): void {
+    const overdue = performance.now() - this.#options.lockWaitMs;
+    const firstPatient = this.#queue.findIndex(({ queuedAt }) => queuedAt > overdue);
+    const count = firstPatient === -1 ? this.#queue.length : firstPatient;
+    this.#refuse(count, unavailable("The database has been locked by another process for too long.", cause));
+  }
+
+  /**
+   * What was queued while a call ran past its deadline may be part of it: a resolver that writes otherwise than
+   * by its `tx` waits for itself. Such a write must not take effect after its call was rolled back.
+   */
+  #refuseSince(startedAt: number): void {
+    const first = this.#queue.findIndex(({ queuedAt }) => queuedAt >= startedAt);
+    if (first === -1) return;
+    const error = unavailable("Another call kept the database for too long.");
+    for (const job of this.#queue.splice(first)) job.reject(error);
+  }
+
+  #refuse(count: number, error: unknown): void {
+    for (const job of this.#queue.splice(0, count)) job.reject(error);
+  }
+
+  async #batch(): Promise<void> {
+    const { maxBatch, maxBatchMs } = this.#options;
+    const until = performance.now() + maxBatchMs;
+    const batch: Ran<Transaction>[] = [];
+    let taken = 0;
+    do {
+      // `as`: the loop's conditions have seen to it that the queue has one more
+      const job = this.#queue[taken++] as Job<Transaction>;
+      batch.push(await this.#call(job));
+    } while (
+      this.#connection.inTransaction &&
+      taken < this.#queue.length &&
+      taken < maxBatch &&
+      performance.now() < until &&
+      !this.#runAlone.has((this.#queue[taken] as Job<Transaction>).label)
+    );
+    this.#queue.splice(0, taken);
+    this.#deadline.rest();
+    const fault = this.#commit(batch);
+    for (const ran of batch) {
+      if (ran.kind === "failed") ran.job.reject(fault && batch.length > 1 ? fault : ran.error);
+      else if (fault) ran.job.reject(fault);
+      else ran.job.resolve(ran.value);
+    }
+  }
+
+  async #call(job: Job<Transaction>): Promise<Ran<Transaction>> {
+    const startedAt = performance.now();
+    let isOver = false;
+    const guard = (): void => {
+      if (isOver) throw new Error("This transaction is over: a call must await all that it does with `tx`.");
+      // Without this check, statements after SQLite's own rollback would each commit by themselves.
+      if (!this.#connection.inTransaction) throw unavailable("The transaction was rolled back.");
+    };
+    try {
+      this.#control.save.run();
+      const value = await this.#deadline.within(job.work(this.#openTransaction(guard)));
+      guard();
+      const result = job.finish(value, () => this.#control.undo.run());
+      this.#control.release.run();
+      return { kind: "done", job, value: result };
+    } catch (error) {
+      this.#undoCall();
+      if (isDeadline(error)) this.#refuseSince(startedAt);
+      return { kind: "failed", job, error: asStoreError(error) };
+    } finally {
+      isOver = true;
+      if (performance.now() - startedAt > this.#options.maxBatchMs) this.#runAlone.add(job.label);
+      else this.#runAlone.delete(job.label);
+    }
+  }
+
+  #undoCall(): void {
+    if (!this.#connection.inTransaction) return;
+    try {
+      this.#control.undo.run();
+      this.#control.release.run();
+    } catch {
+      this.#rollback(); // a savepoint that can't be undone must not commit
+    }
+  }
+
+  /** Commits the batch, and returns what kept it from that. */
+  #commit(batch: readonly Ran<Transaction>[]): unknown {
+    if (!this.#connection.inTransaction) {
+      this.#runAlone.add((batch.at(-1) as Ran<Transaction>).job.label); // `as`: a batch has at least one call
+      return unavailable("The transaction was rolled back.");
+    }
+    try {
+      this.#control.commit.run();
+      this.#isDisplaced = !this.#isInPlace();
+      return this.#isDisplaced ? displaced() : undefined;
+    } catch (error) {
+      this.#rollback();
+      if (batch.length === 1) return asStoreError(error);
+      // One of them may be to blame, by a constraint that is checked at the commit. It will fail alone.
+      for (const { job } of batch) this.#runAlone.add(job.label);
+      return unavailable("The transaction could not be committed.", error);
+    }
+  }
+
+  #rollback(): void {
+    if (!this.#connection.inTransaction) return;
+    try {
+      this.#control.rollback.run();
+    } catch {
+      // The transaction stays open and takes no further call; the next batch tries again before it begins.
+    }
+  }
+}
+
+function asUnavailable(error: unknown): IdempotencyError {
+  return error instanceof IdempotencyError
+    ? error
+    : unavailable("The database can't be used right now.", error);
+}
+
+function displaced(): IdempotencyError {
+  return unavailable("The database file is not where it was opened.");
+}
+
+function keep<Value>(value: Value): Value {
+  return value;
+}
