@@ -4,19 +4,25 @@ export { type Once, type OnceOptions, once, onceExternal } from "./core/once.ts"
 export type { PayloadOptions, PayloadType } from "./core/payload.ts";
 export type { Retention } from "./core/retention.ts";
 export { SHARED } from "./core/scope.ts";
-export { type ErrorAdvice, IdempotencyError, type IdempotencyErrorCode } from "./errors.ts";
+export { IdempotencyError } from "./errors.ts";
 export { type Idempotency, type IdempotentOptions, idempotent } from "./graphql/directive.ts";
-export { collectOutcomes, type Outcome } from "./graphql/outcome.ts";
+export { collectOutcomes } from "./graphql/outcome.ts";
 export type { ExternalContext, TransactionContext } from "./graphql/protected-resolver.ts";
+export type { ErrorAdvice, IdempotencyErrorCode, Outcome } from "./protocol.ts";
 export type {
   Claim,
+  ClaimRequest,
   Lease,
   LeaseChange,
   Leases,
   Payload,
   PayloadFormat,
   RecordIdentity,
+  Running,
   Store,
   StoredRecord,
-  Verdict,
+  TransactionOutcome,
+  /** @deprecated Its name is `TransactionOutcome`. */
+  TransactionOutcome as Verdict,
+  WaitOptions,
 } from "./stores/store.ts";

@@ -1,7 +1,7 @@
 import { GraphQLError } from "graphql";
 import { IdempotencyError } from "graphql-idempotent";
 import { describe, expect, it } from "vitest";
-import { httpOf } from "../src/errors.ts";
+import { httpOf } from "../src/protocol.ts";
 import { orders, resolversFor } from "./orders-schema.ts";
 import { startServer } from "./start-server.ts";
 

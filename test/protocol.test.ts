@@ -10,7 +10,7 @@ import {
 } from "graphql-idempotent";
 import { sqliteStore, type Transaction } from "graphql-idempotent/sqlite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { httpOf } from "../src/errors.ts";
+import { httpOf } from "../src/protocol.ts";
 import { orders, type RequestContext, type Tables } from "./orders-schema.ts";
 import { openOrders, type ServerOptions, type StartedServer, startServer } from "./start-server.ts";
 

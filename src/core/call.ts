@@ -1,5 +1,6 @@
 import { GraphQLError } from "graphql";
-import { type ErrorAdvice, IdempotencyError } from "../errors.ts";
+import { IdempotencyError } from "../errors.ts";
+import type { ErrorAdvice } from "../protocol.ts";
 import type { Payload, RecordIdentity, StoredRecord } from "../stores/store.ts";
 import { type Key, timeOfKey } from "./key.ts";
 import type { PayloadCodec } from "./payload.ts";

@@ -1,4 +1,4 @@
-import type { Store, StoredRecord, Verdict } from "../stores/store.ts";
+import type { Store, StoredRecord, TransactionOutcome } from "../stores/store.ts";
 import {
   type Call,
   recordOf,
@@ -90,7 +90,7 @@ async function judge<Transaction>(
   run: (transaction: Transaction) => unknown,
   transaction: Transaction,
   found: StoredRecord | undefined,
-): Promise<Verdict> {
+): Promise<TransactionOutcome> {
   if (found) return { kind: "found", record: found };
   refuseOldKey(call, store.now());
   try {

@@ -1,17 +1,4 @@
-/** What a protected field reports in `response.extensions.idempotency`. */
-export interface Outcome {
-  /** The field's place in the response, as in an error's `path`. */
-  readonly path: readonly (string | number)[];
-  /** The key as the client sent it. */
-  readonly key: string;
-  /** True when the result is that of an earlier call, and the resolver did not run. */
-  readonly replayed: boolean;
-  readonly resourceId: string | null;
-  /** When the first call ran: an ISO 8601 time in UTC. */
-  readonly createdAt: string;
-  /** Until when the key replays: an ISO 8601 time in UTC. */
-  readonly expiresAt: string;
-}
+import type { Outcome } from "../protocol.ts";
 
 const collected: unique symbol = Symbol("graphql-idempotent.outcomes");
 

@@ -13,7 +13,8 @@ import { type Key, readKey } from "../core/key.ts";
 import type { ExternalCall } from "../core/lease.ts";
 import type { PayloadCodec } from "../core/payload.ts";
 import { type SHARED, scopeOf } from "../core/scope.ts";
-import { type ErrorAdvice, IdempotencyError, maskedFault, withKey } from "../errors.ts";
+import { IdempotencyError, maskedError, withKey } from "../errors.ts";
+import type { ErrorAdvice } from "../protocol.ts";
 import type { Store } from "../stores/store.ts";
 import { clientKey } from "./client-key.ts";
 import { reportOutcome } from "./outcome.ts";
@@ -198,7 +199,7 @@ function report(
  * nobody meant to show, and is masked.
  */
 function answerFor(error: unknown, advice: ErrorAdvice, info: GraphQLResolveInfo): GraphQLError {
-  const shown = error instanceof GraphQLError ? error : maskedFault(error);
+  const shown = error instanceof GraphQLError ? error : maskedError(error);
   return new GraphQLError(shown.message, {
     // The field's own place, as a replayed error has it. With its path set, the error passes through
     // graphql-js as it is, and `originalError` stays the thrown one.

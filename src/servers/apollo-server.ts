@@ -1,7 +1,8 @@
 import type { ApolloServerPlugin, GraphQLRequestContextWillSendResponse } from "@apollo/server";
 import { type DocumentNode, Kind, type SelectionSetNode } from "graphql";
-import { httpOf, IdempotencyError } from "../errors.ts";
-import { collectOutcomes, type Outcome } from "../graphql/outcome.ts";
+import { IdempotencyError } from "../errors.ts";
+import { collectOutcomes } from "../graphql/outcome.ts";
+import { httpOf, type Outcome } from "../protocol.ts";
 
 /**
  * Tells clients what became of their keys:

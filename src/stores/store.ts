@@ -13,7 +13,7 @@ export interface RecordIdentity {
  */
 export type PayloadFormat = "json" | "devalue" | "error";
 
-/** What a call left behind, and all that a replay needs. */
+/** The result of a call, and all that a replay needs. */
 export interface StoredRecord extends RecordIdentity, Payload {
   /** What the key was used for: see `fingerprint`. */
   readonly fingerprint: string;
@@ -25,14 +25,14 @@ export interface StoredRecord extends RecordIdentity, Payload {
   readonly expiresAt: number;
 }
 
-/** How a result or an error is kept. */
+/** The stored form of a result or an error. */
 export interface Payload {
   readonly format: PayloadFormat;
   readonly payload: string;
 }
 
-/** What becomes of a transaction's writes once its work is done. */
-export type Verdict =
+/** How a transaction ends once its work is done. */
+export type TransactionOutcome =
   /** The work's writes commit together with the record. */
   | { readonly kind: "keep"; readonly record: StoredRecord }
   /** The work's writes are rolled back; the record commits. */
@@ -40,38 +40,47 @@ export type Verdict =
   /** There was a live record already, and the work has written nothing. */
   | { readonly kind: "found"; readonly record: StoredRecord };
 
-/** Another process has a transaction with this identity, and it lasted longer than the call would wait. */
+/**
+ * The transaction did not run: another process runs one with this identity and took longer than the call would
+ * wait, or a call with `effects: EXTERNAL` owns the key.
+ */
 export interface Running {
   readonly kind: "running";
 }
 
-/** What a call allows its transaction to do. A store whose transactions take turns needs to know none of it. */
-export interface Terms {
-  /** Most milliseconds to wait for another process's transaction with the same identity; 0 for no wait. */
+/** How a transaction may wait and end. A store that serialises its transactions can ignore these. */
+export interface WaitOptions {
+  /** Longest wait for another process's transaction with the same identity, in milliseconds; 0 for none. */
   readonly waitMs: number;
-  /** Whether the verdict may be `discard`, which a store may have to prepare for. */
+  /** Whether the outcome may be `discard`, which a store may have to prepare for. */
   readonly mayDiscard: boolean;
 }
 
 /**
  * The port that every store implements.
  *
- * What all of it rests on: a record and the writes made through `Transaction` become durable in one atomic
- * step, and of any number of concurrent transactions with one identity at most one finds no live record.
+ * The promise that everything else rests on: a record and the writes made through `Transaction` become durable
+ * in one atomic step, and of any number of concurrent transactions with one identity at most one finds no live
+ * record.
  */
 export interface Store<Transaction> {
   /** The clock of `createdAt` and `expiresAt`: milliseconds since the epoch. */
   readonly now: () => number;
 
   /**
-   * The live record, read without waiting for any transaction that runs. It may be left out where looking for
-   * it costs more than it is likely to spare: `transaction` finds it.
+   * The live record, read without waiting for any running transaction. A store may skip the look-up where it
+   * costs more than it is likely to save, since `transaction` finds the record: `keyTime` helps to decide.
+   *
+   * @param keyTime when the key was made, in milliseconds since the epoch, if it tells (UUIDv7)
    */
-  find(identity: RecordIdentity): StoredRecord | undefined | Promise<StoredRecord | undefined>;
+  find(
+    identity: RecordIdentity,
+    keyTime?: number,
+  ): StoredRecord | undefined | Promise<StoredRecord | undefined>;
 
   /**
-   * Runs `work` in a transaction that sees whether a live record exists, and carries out its verdict. Where
-   * the database asks for it (a deadlock), it does so again from the start.
+   * Runs `work` in a transaction, telling it whether a live record exists, and carries out the outcome that it
+   * returns. `work` does not run while a claim of the key is open.
    *
    * When the promise is fulfilled, record and writes are durable. When it is rejected with what `work` threw,
    * neither exists. When it is rejected with IDEMPOTENCY_STORE_UNAVAILABLE, a retry with the same key finds
@@ -79,14 +88,14 @@ export interface Store<Transaction> {
    */
   transaction(
     identity: RecordIdentity,
-    work: (transaction: Transaction, found: StoredRecord | undefined) => Promise<Verdict>,
-    terms: Terms,
-  ): Promise<Verdict | Running>;
+    work: (transaction: Transaction, found: StoredRecord | undefined) => Promise<TransactionOutcome>,
+    options: WaitOptions,
+  ): Promise<TransactionOutcome | Running>;
 
   /** Runs `work` in a transaction without a record, with the same promises. */
   write<Result>(work: (transaction: Transaction) => Result | Promise<Result>): Promise<Result>;
 
-  /** Deletes expired records, a few at a time, and tells how many they were. */
+  /** Deletes expired records, a few at a time, and returns their number. */
   purge(): Promise<number>;
 
   /** What `effects: EXTERNAL` needs. A store may lack it. */
@@ -95,24 +104,28 @@ export interface Store<Transaction> {
 
 /**
  * Claims on keys whose calls run outside any transaction. A claim holds until its lease ends, and may be
- * renewed; then the next call takes over, under a higher fencing token. What a claim leaves behind, it can
- * only leave while nobody has taken over.
+ * renewed. After that the next call takes over under a higher fencing token, and the earlier one can change
+ * nothing any more.
  */
 export interface Leases<Transaction> {
-  /** Claims a key, durably, or tells why not. */
-  claim(
-    identity: RecordIdentity,
-    claim: { readonly fingerprint: string; readonly leaseMs: number; readonly retentionMs: number },
-  ): Promise<Claim>;
+  /** Claims a key, durably, or says what prevents it. */
+  claim(identity: RecordIdentity, request: ClaimRequest): Promise<Claim>;
 
   /**
-   * Runs `work` in a transaction and carries out the change that it returns, together with its writes; or
-   * returns false, without running it, when another call has taken over.
+   * Runs `work` in a transaction and carries out the change that it returns, together with its writes.
+   * Returns false, without running it, when another call has taken over.
    */
   change(
     lease: Lease,
     work: (transaction: Transaction) => LeaseChange | Promise<LeaseChange>,
   ): Promise<boolean>;
+}
+
+/** What a call with `effects: EXTERNAL` asks for when it claims its key. */
+export interface ClaimRequest {
+  readonly fingerprint: string;
+  readonly leaseMs: number;
+  readonly retentionMs: number;
 }
 
 export interface Lease {
@@ -124,7 +137,7 @@ export interface Lease {
 export type Claim =
   /** The call has a record already. */
   | { readonly kind: "found"; readonly record: StoredRecord }
-  /** Another call holds the key, or has held it for other arguments. */
+  /** Another call holds the key, or an unfinished one claimed it for other arguments. */
   | { readonly kind: "held"; readonly fingerprint: string; readonly leaseUntil: number }
   /** The key is this call's, with the steps that earlier claims of it finished. */
   | { readonly kind: "claimed"; readonly lease: Lease; readonly steps: Readonly<Record<string, Payload>> };

@@ -1,12 +1,14 @@
-/** The value of a promise, or a rejection when it takes longer; what comes later goes nowhere. */
-export async function within<Value>(
+/**
+ * The value of `promise`, or the rejection by `timedOut()` once `ms` have passed. What arrives later is ignored.
+ */
+export async function withTimeout<Value>(
   promise: Promise<Value>,
   ms: number,
-  tooLate: () => Error,
+  timedOut: () => Error,
 ): Promise<Value> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(tooLate()), ms);
+    timer = setTimeout(() => reject(timedOut()), ms);
   });
   try {
     return await Promise.race([promise, timeout]);

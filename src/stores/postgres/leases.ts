@@ -1,6 +1,6 @@
 import { unavailable } from "../../errors.ts";
-import { claimOf, holderOf, type Wish } from "../row.ts";
-import type { Claim, Lease, LeaseChange, Leases, RecordIdentity } from "../store.ts";
+import { blockingClaim, newClaimRow } from "../row.ts";
+import type { Claim, ClaimRequest, Lease, LeaseChange, Leases, RecordIdentity } from "../store.ts";
 import { hasLock, LockHeld, tryLock, waitForLock } from "./key-lock.ts";
 import { type RowStatements, rowOf } from "./rows.ts";
 import { closingOfReplay } from "./standby.ts";
@@ -19,18 +19,18 @@ export function postgresLeases<Tx extends Parameters<typeof waitForLock>[0]>(
   const { deadlineMs } = transactions;
   const wait = { waitMs: deadlineMs, deadlineMs };
 
-  function claim(identity: RecordIdentity, wish: Wish): Promise<Claim> {
+  function claim(identity: RecordIdentity, request: ClaimRequest): Promise<Claim> {
     const select = statements.select(identity);
     return refusingWhatIsLocked(
       transactions.run<Claim>({
         opening: `${tryLock(identity)}; ${select}`,
         async work(tx, [locked = [], selected = []]) {
-          const seen = holderOf(rowOf(selected), wish, now());
+          const seen = blockingClaim(rowOf(selected), request, now());
           if (!hasLock(locked) && seen) return nothingMore(seen, closingOfReplay(locked));
           const row = rowOf(hasLock(locked) ? selected : await waitForLock(tx, identity, select, wait));
-          const holder = holderOf(row, wish, now());
+          const holder = blockingClaim(row, request, now());
           if (holder) return nothingMore(holder, closingOfReplay(locked));
-          const claimed = claimOf(identity, wish, row, now());
+          const claimed = newClaimRow(identity, request, row, now());
           const lease: Lease = { identity, fencingToken: claimed.fencingToken };
           return {
             result: { kind: "claimed", lease, steps: JSON.parse(claimed.payload) },

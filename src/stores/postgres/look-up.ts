@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
 import type { RecordIdentity, StoredRecord } from "../store.ts";
-import { within } from "../with-timeout.ts";
+import { withTimeout } from "../with-timeout.ts";
 import type { AnyDatabase } from "./drivers/driver.ts";
 import { asFaultOfStore, noConnection } from "./faults.ts";
 import { hasStandby, mark } from "./standby.ts";
@@ -56,7 +56,7 @@ export class LookUp<Tx extends AnyDatabase> {
   async #answer(batch: readonly Wanted[]): Promise<void> {
     try {
       const looking = this.#prepared.execute(this.#valuesFor(batch));
-      const found = await within(looking, this.#transactions.deadlineMs, noConnection);
+      const found = await withTimeout(looking, this.#transactions.deadlineMs, noConnection);
       if (!found.some(({ hasStandby }) => hasStandby)) {
         settle(batch, found);
         return;

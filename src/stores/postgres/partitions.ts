@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { within } from "../with-timeout.ts";
+import { withTimeout } from "../with-timeout.ts";
 import type { AnyDatabase, RawRows } from "./drivers/driver.ts";
 import { asFaultOfStore, isLockTimeout, noConnection } from "./faults.ts";
 import { purgeExpired } from "./purge.ts";
@@ -88,7 +88,7 @@ export function partitionPurge(
   async function run(text: string): Promise<RawRows> {
     // `as`: what the two drivers return for one statement
     const running = db.execute(sql.raw(text)) as Promise<RawRows | { readonly rows: RawRows }>;
-    const result = await within(running, deadlineMs, noConnection);
+    const result = await withTimeout(running, deadlineMs, noConnection);
     return "rows" in result ? result.rows : result;
   }
 

@@ -1,5 +1,5 @@
 import { lte, sql } from "drizzle-orm";
-import { within } from "../with-timeout.ts";
+import { withTimeout } from "../with-timeout.ts";
 import type { AnyDatabase } from "./drivers/driver.ts";
 import { asFaultOfStore, noConnection } from "./faults.ts";
 import { idempotencyRecords, recordsTable } from "./table.ts";
@@ -34,7 +34,7 @@ export async function purgeExpired(
       .where(sql`(${key}, ${field}, ${scope}) IN ${expired}`)
       .returning({ expiresAt })
       .execute();
-    const deleted = await within(deletion, deadlineMs, noConnection).catch((error: unknown) => {
+    const deleted = await withTimeout(deletion, deadlineMs, noConnection).catch((error: unknown) => {
       throw asFaultOfStore(error);
     });
     total += deleted.length;

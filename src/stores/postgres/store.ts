@@ -5,7 +5,14 @@ import type { PostgresJsTransaction } from "drizzle-orm/postgres-js/session";
 import { timeOfKey } from "../../core/key.ts";
 import { checkOption, checkOptions, checkPositive, isFunction } from "../../options.ts";
 import { isPurgePeriod, purgePeriod, purgeRegularly } from "../purge.ts";
-import type { RecordIdentity, Running, Store, StoredRecord, Terms, Verdict } from "../store.ts";
+import type {
+  RecordIdentity,
+  Running,
+  Store,
+  StoredRecord,
+  TransactionOutcome,
+  WaitOptions,
+} from "../store.ts";
 import {
   type Database,
   driverOf,
@@ -79,12 +86,12 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
 
   async function transaction(
     identity: RecordIdentity,
-    work: (tx: Tx, found: StoredRecord | undefined) => Promise<Verdict>,
-    { waitMs, mayDiscard }: Terms,
-  ): Promise<Verdict | Running> {
+    work: (tx: Tx, found: StoredRecord | undefined) => Promise<TransactionOutcome>,
+    { waitMs, mayDiscard }: WaitOptions,
+  ): Promise<TransactionOutcome | Running> {
     const select = statements.select(identity);
     try {
-      return await transactions.run<Verdict>({
+      return await transactions.run<TransactionOutcome>({
         opening: `${tryLock(identity)}; ${select}`,
         mayUndo: mayDiscard,
         async work(tx, [locked = [], selected = []], bounded) {

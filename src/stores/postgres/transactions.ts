@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { deadlineExceeded, unavailable } from "../../errors.ts";
-import { within } from "../with-timeout.ts";
+import { withTimeout } from "../with-timeout.ts";
 import type { Driver, Ending, RawRows } from "./drivers/driver.ts";
 import { constraintOf, isCancelled, isStoreFault, isTransient, noConnection, sqlStateOf } from "./faults.ts";
 import { isPrimaryKey } from "./table.ts";
@@ -101,18 +101,18 @@ export class Transactions<Transaction> {
     );
     running.catch(() => {}); // here it is waited for only so long
     try {
-      await within(Promise.race([beginning, running]), this.deadlineMs, noConnection);
+      await withTimeout(Promise.race([beginning, running]), this.deadlineMs, noConnection);
     } catch (error) {
       watch.end(); // a connection that becomes free later begins nothing
       throw error;
     }
     await Promise.race([working, running]);
     // COMMIT may wait for a standby that is away, and ROLLBACK for a server that is.
-    return within(running, this.deadlineMs, () => watch.abandon(this.deadlineMs));
+    return withTimeout(running, this.deadlineMs, () => watch.abandon(this.deadlineMs));
   }
 
   #bounded<Value>(run: () => Value | Promise<Value>): Promise<Value> {
-    return within(Promise.resolve().then(run), this.deadlineMs, () => deadlineExceeded(this.deadlineMs));
+    return withTimeout(Promise.resolve().then(run), this.deadlineMs, () => deadlineExceeded(this.deadlineMs));
   }
 
   #asStoreError(error: unknown, { fault }: Watch): unknown {

@@ -1,7 +1,7 @@
 import { and, eq, isNotNull, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
-import { claimOf, holderOf, type Wish } from "../row.ts";
-import type { Claim, Lease, LeaseChange, Leases, Payload, RecordIdentity } from "../store.ts";
+import { blockingClaim, newClaimRow } from "../row.ts";
+import type { Claim, ClaimRequest, Lease, LeaseChange, Leases, Payload, RecordIdentity } from "../store.ts";
 import { idempotencyRecords } from "./table.ts";
 import type { Writer } from "./writer.ts";
 
@@ -20,13 +20,13 @@ export function sqliteLeases<Transaction>(
     return inWriter.select().from(idempotencyRecords).where(isRowOf(identity)).get();
   }
 
-  function claim(identity: RecordIdentity, wish: Wish): Promise<Claim> {
+  function claim(identity: RecordIdentity, request: ClaimRequest): Promise<Claim> {
     return writer.run("lease", (): Claim => {
       const time = now();
       const row = rowOf(identity);
-      const holder = holderOf(row, wish, time);
+      const holder = blockingClaim(row, request, time);
       if (holder) return holder;
-      const claimed = claimOf(identity, wish, row, time);
+      const claimed = newClaimRow(identity, request, row, time);
       const { scope, field, key } = idempotencyRecords;
       inWriter
         .insert(idempotencyRecords)

@@ -3,7 +3,7 @@ import { getTableColumns, inArray, lte, type SQL, sql } from "drizzle-orm";
 import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
 import { checkOption, checkOptions, isFunction } from "../../options.ts";
 import { isPurgePeriod, purgePeriod, purgeRegularly } from "../purge.ts";
-import type { RecordIdentity, Store, StoredRecord, Verdict } from "../store.ts";
+import type { RecordIdentity, Store, StoredRecord, TransactionOutcome } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
 import { sqliteLeases } from "./leases.ts";
 import { LookUp } from "./look-up.ts";
@@ -41,8 +41,8 @@ export function sqliteStore<Tables extends Schema>(
 
   function transaction(
     identity: RecordIdentity,
-    work: (tx: Transaction<Tables>, found: StoredRecord | undefined) => Promise<Verdict>,
-  ): Promise<Verdict> {
+    work: (tx: Transaction<Tables>, found: StoredRecord | undefined) => Promise<TransactionOutcome>,
+  ): Promise<TransactionOutcome> {
     return writer.run(
       identity.field,
       (tx) => work(tx, lookUp.findInTransaction(identity)),
