@@ -40,10 +40,11 @@ describe("the packed package", () => {
     expect(stdout.match(/node16 \(from ESM\): 🟢 \(ESM\)/g)).toHaveLength(entryPoints);
   });
 
-  it("carries the protocol, and neither sources nor the shop", async () => {
+  it("carries the protocol and the directive's page, and neither sources nor the shop", async () => {
     const { stdout } = await run("tar", ["-tzf", tarball]);
     const files = stdout.trim().split("\n");
     expect(files).toContain("package/PROTOCOL.md");
+    expect(files).toContain("package/docs/directive.md");
     expect(files.filter((file) => /^package\/(src|test|bench|dist\/shop)\//.test(file))).toEqual([]);
   });
 });
