@@ -1,54 +1,78 @@
+import { transactionControl } from "../transaction-control.ts";
 import { isStoreFault, isTransient } from "./faults.ts";
 
-/**
- * What became of the connection of one transaction. The store judges by this, not by the error that a resolver
- * throws: a resolver may wrap the driver's error, or meet a lost connection of something else.
- */
-export class Watch {
-  /** What broke the connection or made it unusable. Whether its transaction has committed is then unknown. */
-  lost: unknown;
-  /** The first answer of the server that speaks of itself, or that asks for the transaction to be run again. */
-  fault: unknown;
-  #isOver = false;
+/** `PREPARE TRANSACTION` ends one too. `ROLLBACK TO` a savepoint does not. */
+const refusalOf = transactionControl([
+  "BEGIN",
+  "START",
+  "COMMIT",
+  "END",
+  "ABORT",
+  String.raw`PREPARE\s+TRANSACTION`,
+  String.raw`ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO)`,
+]);
 
-  /** Before each statement of a resolver. */
-  check(text: string): void {
-    if (this.#isOver) {
-      throw new Error("This transaction is over: a call must await all that it does with `tx`.");
-    }
-    if (control.test(text)) {
-      throw new Error(
-        `Transactions begin and end by themselves here, so "${text.trim().slice(0, 40)}" is refused. To undo part of a call's writes, use tx.transaction(); to undo all of them, throw.`,
-      );
-    }
+/**
+ * The connection of one transaction. The store decides by this what an error means, and not by the error that a
+ * resolver throws: a resolver may wrap the driver's error, or lose a connection to something else.
+ *
+ * - open: the resolver's statements run.
+ * - closed: the work is over, and every further statement of the resolver is refused.
+ * - lost: the connection broke or was given up, before or after it was closed. It is unknown whether the
+ *   transaction has committed.
+ */
+export class ConnectionState {
+  #isClosed = false;
+  #lossCause: unknown;
+  #serverError: unknown;
+
+  get isLost(): boolean {
+    return this.#lossCause !== undefined;
   }
 
-  /** After each statement that failed. */
-  readonly note = (error: unknown): void => {
-    if (this.fault === undefined && (isTransient(error) || isStoreFault(error))) this.fault = error;
+  /** What broke the connection or made it unusable. */
+  get lossCause(): unknown {
+    return this.#lossCause;
+  }
+
+  /** The first error that reports a problem of the server itself, or asks for another run of the transaction. */
+  get serverError(): unknown {
+    return this.#serverError;
+  }
+
+  /** Called before each statement of a resolver. */
+  checkStatement(text: string): void {
+    this.checkOpen();
+    const refusal = refusalOf(text);
+    if (refusal !== undefined) throw new Error(refusal);
+  }
+
+  checkOpen(): void {
+    if (!this.#isClosed) return;
+    throw new Error("This transaction is over: a call must await all that it does with `tx`.");
+  }
+
+  /** Called with the error of each statement that failed. */
+  readonly recordError = (error: unknown): void => {
+    if (isTransient(error) || isStoreFault(error)) this.#serverError ??= error;
   };
 
-  readonly lose = (error: unknown): void => {
-    this.lost ??= error;
+  readonly markLost = (error: unknown): void => {
+    this.#lossCause ??= error;
   };
 
-  /** Breaks the connection. A driver that can do so sets it. */
+  /** Breaks the connection. Replaced by drivers that can do so. */
   breakConnection = (): void => {};
 
-  /** Gives the connection up, whatever the server may still do. */
+  /** Gives up the connection, whatever the server may still do. */
   abandon(afterMs: number): Error {
     const error = new Error(`The database did not end the transaction within ${afterMs} ms.`);
-    this.lose(error);
+    this.markLost(error);
     this.breakConnection();
     return error;
   }
 
-  /** From now on, no statement of the resolver runs. */
-  end(): void {
-    this.#isOver = true;
+  close(): void {
+    this.#isClosed = true;
   }
 }
-
-/** White space and comments, and then a statement that begins or ends a transaction, or changes how it commits. */
-const control =
-  /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?(?:\*\/|$))*(?:BEGIN|START|COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO))\b/i;
