@@ -48,7 +48,7 @@ export function noConnection(): IdempotencyError {
   return unavailable("No connection to the database became free in time.");
 }
 
-/** Translates the error of a statement that the store runs on its own, so that no resolver can have caused it. */
+/** Translates the error of a statement outside of calls' transactions, which no resolver can have caused. */
 export function asStoreError(error: unknown): Error {
   if (error instanceof IdempotencyError) return error;
   const state = sqlStateOf(error);

@@ -111,7 +111,7 @@ export class PartitionPurge {
     for (let nth = 0; nth <= partitionsAhead; nth++) {
       const begin = current + nth * partitionMs;
       const end = begin + partitionMs;
-      // Partitions of another length may overlap: the first one, and those from before `partitionMs` was changed.
+      // Partitions may overlap if their length differs: the first, and those from before a change of partitionMs.
       const overlapping = partitions.filter((partition) => partition.start < end && partition.end > begin);
       const start = Math.max(begin, ...overlapping.map((partition) => partition.end));
       if (start >= end) continue;

@@ -23,7 +23,7 @@ export function keysFrom(time: number): string {
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;
 }
 
-/** Creates a partition, and moves into it the records that went to the rest because a client's clock was ahead. */
+/** Creates a partition, and moves records into it that are in the rest because their client's clock was ahead. */
 export function makePartition(name: string, start: number, end: number): string {
   const [from, to] = [keysFrom(start), keysFrom(end)];
   return `CREATE TABLE ${name} (LIKE idempotency_records);
