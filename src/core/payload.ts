@@ -35,7 +35,7 @@ export interface PayloadCodec {
   /** @throws {IdempotencyError} IDEMPOTENCY_RESULT_UNSTORABLE */
   encodeError(error: GraphQLError): Payload;
   /**
-   * The result, equal to the encoded one at every call and shared with nobody.
+   * The result, equal to the encoded one, and a new object at every call.
    * @throws {GraphQLError} the stored error, when that is the result
    * @throws {IdempotencyError} IDEMPOTENCY_RECORD_UNREADABLE, when the payload was tampered with
    */

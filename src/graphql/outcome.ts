@@ -22,7 +22,7 @@ export function collectOutcomes(contextValue: object): readonly Outcome[] {
   return outcomes;
 }
 
-/** Reports an outcome to whoever collects for this context; to nobody, so to no growing list, otherwise. */
+/** Reports an outcome if somebody collects them for this context; otherwise nothing grows. */
 export function reportOutcome(contextValue: unknown, makeOutcome: () => Outcome): void {
   if (typeof contextValue !== "object" || contextValue === null) return;
   const outcomes = (contextValue as Collecting)[collected] ?? collectedOf.get(contextValue);

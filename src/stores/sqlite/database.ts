@@ -54,12 +54,12 @@ export interface Database<Tables extends Schema> extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** What the store needs of a database, and nobody else. */
+/** What the store, and only the store, needs of a database. */
 export interface Internals<Tables extends Schema> {
   readonly writer: Writer<Transaction<Tables>>;
   /** Drizzle over the writer's connection, for statements that run inside the writer's transaction. */
   readonly inWriter: BetterSQLite3Database;
-  /** The writer's connection, and the one that looks keys up meanwhile, which only reads. */
+  /** The writer's connection, and the read-only one that looks keys up while the writer works. */
   readonly connections: Readonly<Record<"writing" | "finding", Sqlite.Database>>;
   /** Aborted when the database closes. */
   readonly closing: AbortSignal;

@@ -22,7 +22,7 @@ export class Deadline {
     });
   }
 
-  /** Between batches the timer runs on, for nobody, and keeps no process alive. */
+  /** Between batches the timer keeps running without effect, and keeps no process alive. */
   rest(): void {
     this.#onTimeout = () => {};
     this.#timer?.unref();

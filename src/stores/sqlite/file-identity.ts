@@ -1,14 +1,15 @@
 import { statSync } from "node:fs";
 
 /**
- * Tells whether a file is still where it was opened. SQLite itself goes on writing into a file that has been
- * moved or removed (sqlite.org/howtocorrupt.html, section 2.5), where no later process would look for it.
+ * Returns a function that tells whether a path still leads to the file that it leads to now. SQLite itself keeps
+ * writing to a file that has been moved or deleted (sqlite.org/howtocorrupt.html, section 2.5), and no later
+ * process would look for it there.
  */
-export function placeOf(file: string): () => boolean {
-  const opened = statSync(file);
+export function fileIdentity(path: string): () => boolean {
+  const opened = statSync(path);
 
-  return function isInPlace() {
-    const found = statSync(file, { throwIfNoEntry: false });
+  return function isSameFile() {
+    const found = statSync(path, { throwIfNoEntry: false });
     return found !== undefined && found.ino === opened.ino && found.dev === opened.dev;
   };
 }

@@ -1,41 +1,27 @@
 import type Sqlite from "better-sqlite3";
-import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
-import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
 import { unavailable } from "../../errors.ts";
+import { liveRecord } from "../row.ts";
 import type { RecordIdentity, StoredRecord } from "../store.ts";
 import { asStoreError, isBusy } from "./faults.ts";
-import { idempotencyRecords } from "./table.ts";
+import type { Rows } from "./rows.ts";
 
-interface Wanted {
+interface WaitingLookUp {
   readonly identity: RecordIdentity;
   readonly resolve: (record: StoredRecord | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Finds the live record of an identity, in whatever transaction the connection is in. */
-type RecordReader = (identity: RecordIdentity) => StoredRecord | undefined;
+type BatchReader = (batch: readonly WaitingLookUp[]) => (StoredRecord | undefined)[];
 
-function recordReader(connection: Sqlite.Database, now: () => number): RecordReader {
-  const lookUp = prepareLookUp(drizzle(connection));
-
-  return function read({ scope, field, key }) {
-    const found = lookUp.get({ scope, field, key, now: now() });
-    if (!found) return undefined;
-    const { fingerprint, resourceId, format, payload, createdAt, expiresAt } = found;
-    // Written out, not spread, which costs as much as the look-up itself.
-    return { scope, field, key, fingerprint, resourceId, format, payload, createdAt, expiresAt };
-  };
-}
-
-/** Finds the records of many identities in one read transaction. */
-function readerOfMany(connection: Sqlite.Database, read: RecordReader) {
+/** Reads the live records of a batch in one read transaction. */
+function batchReader(connection: Sqlite.Database, read: Rows["read"], now: () => number): BatchReader {
   const begin = connection.prepare("BEGIN");
   const end = connection.prepare("ROLLBACK");
 
-  return function readMany(wanted: readonly Wanted[]): (StoredRecord | undefined)[] {
+  return function readBatch(batch) {
     begin.run();
     try {
-      return wanted.map(({ identity }) => read(identity));
+      return batch.map(({ identity }) => liveRecord(read(identity), now()));
     } finally {
       end.run();
     }
@@ -43,32 +29,29 @@ function readerOfMany(connection: Sqlite.Database, read: RecordReader) {
 }
 
 /**
- * Looks records up, never behind a write: on the writer's connection while that is idle, since its cache has
- * what was committed last, and else on one of its own.
+ * Looks records up without ever waiting for a write: on the writer's connection while that is idle, since its
+ * cache holds the latest commits, otherwise on a connection of its own.
  *
- * Look-ups of one turn of the event loop share a read transaction, whose locks cost more to take and to give
- * back than a row costs to find. They are answered together: responses to replays then leave in one go, and
- * their receiver is woken once.
+ * Look-ups of one turn of the event loop share a read transaction, because its locks cost more than finding a
+ * row. They are answered together: the responses to replays then leave in one go, and wake their receiver once.
  */
 export class LookUp {
-  /** For the writer's transaction, which looks again before it acts on a miss. */
-  readonly findInTransaction: RecordReader;
   readonly #writing: Sqlite.Database;
-  readonly #readInWriter: ReturnType<typeof readerOfMany>;
-  readonly #readApart: ReturnType<typeof readerOfMany>;
-  readonly #checkPlace: () => void;
+  readonly #readInWriter: BatchReader;
+  readonly #readApart: BatchReader;
+  readonly #checkFile: () => void;
   readonly #closing: AbortSignal;
-  #waiting: Wanted[] = [];
+  #waiting: WaitingLookUp[] = [];
 
   constructor(
+    readers: Record<"inWriter" | "apart", Rows["read"]>,
     { writing, finding }: Record<"writing" | "finding", Sqlite.Database>,
-    options: { now: () => number; checkPlace: () => void; closing: AbortSignal },
+    options: { now: () => number; checkFile: () => void; closing: AbortSignal },
   ) {
-    this.findInTransaction = recordReader(writing, options.now);
     this.#writing = writing;
-    this.#readInWriter = readerOfMany(writing, this.findInTransaction);
-    this.#readApart = readerOfMany(finding, recordReader(finding, options.now));
-    this.#checkPlace = options.checkPlace;
+    this.#readInWriter = batchReader(writing, readers.inWriter, options.now);
+    this.#readApart = batchReader(finding, readers.apart, options.now);
+    this.#checkFile = options.checkFile;
     this.#closing = options.closing;
     options.closing.addEventListener("abort", () => this.#answer());
   }
@@ -76,7 +59,7 @@ export class LookUp {
   find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
     return new Promise((resolve, reject) => {
       const waiting = this.#waiting.push({ identity, resolve, reject });
-      // While the database closes, there may be no next turn for its connections.
+      // The connections of a closing database may not live until the next turn.
       if (this.#closing.aborted) this.#answer();
       else if (waiting === 1) setImmediate(() => this.#answer());
     });
@@ -97,32 +80,14 @@ export class LookUp {
     }
   }
 
-  #readAll(batch: readonly Wanted[]): (StoredRecord | undefined)[] {
-    this.#checkPlace();
+  #readAll(batch: readonly WaitingLookUp[]): (StoredRecord | undefined)[] {
+    this.#checkFile();
     try {
       return this.#writing.inTransaction ? this.#readApart(batch) : this.#readInWriter(batch);
     } catch (error) {
-      // Another process recovers the file: the transactions will wait for it, and look again.
+      // Another process is recovering the file. The transactions wait for that, and look again.
       if (isBusy(error)) return [];
       throw error;
     }
   }
-}
-
-/** Its columns are those that the caller doesn't know: each one costs a look-up its share. */
-function prepareLookUp(connection: BetterSQLite3Database) {
-  const { scope, field, key, leaseUntil, fencingToken, ...result } = getTableColumns(idempotencyRecords);
-  return connection
-    .select(result)
-    .from(idempotencyRecords)
-    .where(
-      and(
-        eq(scope, sql.placeholder("scope")),
-        eq(field, sql.placeholder("field")),
-        eq(key, sql.placeholder("key")),
-        gt(result.expiresAt, sql.placeholder("now")),
-        isNull(leaseUntil),
-      ),
-    )
-    .prepare();
 }

@@ -1,16 +1,17 @@
 import type Sqlite from "better-sqlite3";
 import { LRUCache } from "lru-cache";
+import { transactionControl } from "../transaction-control.ts";
 
 /** Throws when the statement must not run now. */
 export type Guard = () => void;
 
 /**
- * The statements of one connection, prepared once for each SQL text: most of what a Drizzle query costs on
- * SQLite is preparing it anew.
+ * The statements of one connection, prepared once for each SQL text: preparing is the largest part of a Drizzle
+ * query's cost on SQLite.
  */
 export class StatementCache {
   readonly #connection: Sqlite.Database;
-  // Queries whose text depends on their input (`IN (?, ?, …)`) would grow an unbounded cache for ever.
+  // Bounded, since the text of some queries depends on their input (`IN (?, ?, …)`).
   readonly #statements = new LRUCache<string, CachedStatement>({ max: 500 });
 
   constructor(connection: Sqlite.Database) {
@@ -25,12 +26,12 @@ export class StatementCache {
     return statement;
   }
 
-  /** What Drizzle takes for a connection. Each run of a statement passes the guard first. */
+  /** The part of a connection that Drizzle uses. The guard is called before each run of a statement. */
   clientFor(guard: Guard): Sqlite.Database {
     const client = {
       prepare: (sql: string) => {
         const statement = this.prepare(sql);
-        if (statement.controlsTransaction) throw new Error(refusal(sql));
+        if (statement.refusal !== undefined) throw new Error(statement.refusal);
         return new GuardedStatement(statement, guard);
       },
     };
@@ -39,13 +40,8 @@ export class StatementCache {
   }
 }
 
-/** White space and comments, as SQLite skips them, and then a statement that begins or ends transactions. */
-const control =
-  /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?(?:\*\/|$))*(?:BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE)\b/i;
-
-function refusal(sql: string): string {
-  return `Transactions begin and end by themselves here, so "${sql.trim().slice(0, 40)}" is refused. To undo part of a call's writes, use tx.transaction(); to undo all of them, throw.`;
-}
+/** Why a statement is refused, if it begins or ends a transaction. */
+const refusalOf = transactionControl(["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"]);
 
 /**
  * Two statements of one text, since a better-sqlite3 statement stays in the mode that `raw()` put it in, and
@@ -53,13 +49,14 @@ function refusal(sql: string): string {
  */
 class CachedStatement {
   readonly objects: Sqlite.Statement;
-  readonly controlsTransaction: boolean;
+  /** Set if the statement begins or ends a transaction. */
+  readonly refusal: string | undefined;
   readonly #connection: Sqlite.Database;
   #arrays: Sqlite.Statement | undefined;
 
   constructor(connection: Sqlite.Database, sql: string) {
     this.objects = connection.prepare(sql);
-    this.controlsTransaction = control.test(sql);
+    this.refusal = refusalOf(sql);
     this.#connection = connection;
   }
 

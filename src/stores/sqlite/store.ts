@@ -1,12 +1,14 @@
 import type Sqlite from "better-sqlite3";
-import { getTableColumns, inArray, lte, type SQL, sql } from "drizzle-orm";
+import { inArray, lte, sql } from "drizzle-orm";
 import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
 import { checkOption, checkOptions, isFunction } from "../../options.ts";
 import { isPurgePeriod, purgePeriod, purgeRegularly } from "../purge.ts";
-import type { RecordIdentity, Store, StoredRecord, TransactionOutcome } from "../store.ts";
+import { isClaimed, liveRecord, type Row, recordRow } from "../row.ts";
+import type { RecordIdentity, Running, Store, StoredRecord, TransactionOutcome } from "../store.ts";
 import { type Database, internalsOf } from "./database.ts";
 import { sqliteLeases } from "./leases.ts";
 import { LookUp } from "./look-up.ts";
+import { rowReader, rowsOf } from "./rows.ts";
 import { idempotencyRecords } from "./table.ts";
 import type { Schema, Transaction } from "./transaction.ts";
 
@@ -35,28 +37,36 @@ export function sqliteStore<Tables extends Schema>(
   const { now = Date.now, purgeEveryMs = 10_000 } = options;
   const { writer, connections, inWriter, closing } = internalsOf(database);
   checkTable(connections.finding, database.file);
-  const lookUp = new LookUp(connections, { now, checkPlace: () => writer.checkPlace(), closing });
-  const insert = prepareInsert(inWriter);
+  const lookUp = new LookUp(
+    { inWriter: rowReader(connections.writing), apart: rowReader(connections.finding) },
+    connections,
+    { now, checkFile: () => writer.checkFile(), closing },
+  );
+  const rows = rowsOf(connections.writing);
   const deleteExpired = prepareDeleteExpired(inWriter);
 
   function transaction(
     identity: RecordIdentity,
     work: (tx: Transaction<Tables>, found: StoredRecord | undefined) => Promise<TransactionOutcome>,
-  ): Promise<TransactionOutcome> {
-    return writer.run(
-      identity.field,
-      (tx) => work(tx, lookUp.findInTransaction(identity)),
-      (verdict, undo) => {
-        if (verdict.kind === "discard") undo();
-        if (verdict.kind !== "found") insertRecord(verdict.record);
-        return verdict;
-      },
-    );
-  }
+  ): Promise<TransactionOutcome | Running> {
+    let row: Row | undefined;
 
-  function insertRecord(record: StoredRecord): void {
-    const { changes } = insert.run(record as object as Record<string, unknown>); // `as`: an interface has no index
-    if (changes !== 1) throw new Error("A live record appeared within the transaction that had found none.");
+    function begin(tx: Transaction<Tables>): Promise<TransactionOutcome> | Running {
+      row = rows.read(identity);
+      return isClaimed(row, now()) ? { kind: "running" } : work(tx, liveRecord(row, now()));
+    }
+
+    function finish(outcome: TransactionOutcome | Running, undo: () => void): TransactionOutcome | Running {
+      if (outcome.kind === "discard") undo();
+      if (outcome.kind === "keep" || outcome.kind === "discard") {
+        // Without a row there, only an insert will do: it fails if the work itself has written one.
+        if (row) rows.put(recordRow(outcome.record));
+        else rows.insert(recordRow(outcome.record));
+      }
+      return outcome;
+    }
+
+    return writer.run<TransactionOutcome | Running>(identity.field, begin, finish);
   }
 
   async function purge(): Promise<number> {
@@ -69,7 +79,7 @@ export function sqliteStore<Tables extends Schema>(
   }
 
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs, closing);
-  const leases = sqliteLeases(writer, inWriter, now);
+  const leases = sqliteLeases(writer, rows, now);
   return {
     now,
     find: (identity) => lookUp.find(identity),
@@ -89,25 +99,6 @@ function checkTable(connection: Sqlite.Database, file: string): void {
       { cause },
     );
   }
-}
-
-/** Replaces a record that has expired, and no other. */
-function prepareInsert(drizzle: BetterSQLite3Database) {
-  const { scope, field, key, expiresAt } = idempotencyRecords;
-  const { leaseUntil, fencingToken, ...columns } = getTableColumns(idempotencyRecords);
-  const names = Object.keys(columns) as (keyof typeof columns)[]; // `as`: an object's own names
-  // Bare, a placeholder would be wrapped with its column, which costs each insert more than SQLite's own part of it.
-  const values = Object.fromEntries(names.map((name) => [name, sql`${sql.placeholder(name)}`]));
-  const excluded = Object.fromEntries(names.map((name) => [name, sql.raw(`excluded.${columns[name].name}`)]));
-  return drizzle
-    .insert(idempotencyRecords)
-    .values(values as Record<keyof typeof columns, SQL>) // `as`: one for each name
-    .onConflictDoUpdate({
-      target: [scope, field, key],
-      set: { ...excluded, leaseUntil: null, fencingToken: null },
-      setWhere: lte(expiresAt, sql.placeholder("createdAt")),
-    })
-    .prepare();
 }
 
 function prepareDeleteExpired(drizzle: BetterSQLite3Database) {

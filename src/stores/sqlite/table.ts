@@ -24,7 +24,7 @@ export const idempotencyRecords = sqliteTable(
     fencingToken: integer("fencing_token"),
   },
   (table) => [
-    // The key first: with time-ordered keys (UUIDv7) each insert goes to the end of this index, whoever's it is.
+    // The key first: with time-ordered keys (UUIDv7) each insert goes to the end of this index, in every scope.
     primaryKey({ name: "idempotency_records_key", columns: [table.key, table.field, table.scope] }),
     index("idempotency_records_resource_id").on(table.resourceId),
     index("idempotency_records_expires_at").on(table.expiresAt),

@@ -5,6 +5,7 @@ import {
   entityKind,
   extractTablesRelationalConfig,
   type Logger,
+  type RelationalSchemaConfig,
 } from "drizzle-orm";
 import { BetterSQLiteSession, BetterSQLiteTransaction } from "drizzle-orm/better-sqlite3/session";
 import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
@@ -36,83 +37,101 @@ export function transactionFactory<Tables extends Schema>(
   statements: StatementCache,
   { schema: fullSchema, casing, logger }: DrizzleOptions<Tables>,
 ): (guard: Guard) => Transaction<Tables> {
-  type Relations = ExtractTablesWithRelations<Tables>;
-  const dialect = new SQLiteSyncDialect(casing && { casing });
-  const { tables, tableNamesMap } = extractTablesRelationalConfig<Relations>(
+  const { tables, tableNamesMap } = extractTablesRelationalConfig<ExtractTablesWithRelations<Tables>>(
     fullSchema,
     createTableRelationsHelpers,
   );
-  const schema = { fullSchema, schema: tables, tableNamesMap };
-  const sessionOptions = logger ? { logger } : {};
+  const connection: Connection<Tables> = {
+    statements,
+    dialect: new SQLiteSyncDialect(casing && { casing }),
+    schema: { fullSchema, schema: tables, tableNamesMap },
+    sessionOptions: logger ? { logger } : {},
+  };
+  return (guard) => new CallTransaction(connection, guard, 0);
+}
 
-  /**
-   * Drizzle's own nested transaction would release its savepoint before an async callback has run.
-   *
-   * Savepoints are a stack. So while a nested transaction is open, the handle that opened it is refused: what
-   * it wrote meanwhile would be undone with the nested one, and a second one at its side ended with it.
-   */
-  class CallTransaction extends BetterSQLiteTransaction<Tables, Relations> {
-    static override readonly [entityKind] = "CallTransaction";
-    readonly #guard: Guard;
-    #isNesting = false;
+type Relations<Tables extends Schema> = ExtractTablesWithRelations<Tables>;
 
-    constructor(guard: Guard, depth: number) {
-      const client = statements.clientFor(() => this.#check());
-      super("sync", dialect, new BetterSQLiteSession(client, dialect, schema, sessionOptions), schema, depth);
-      this.#guard = guard;
-    }
+/** What all handles of one connection share. */
+interface Connection<Tables extends Schema> {
+  readonly statements: StatementCache;
+  readonly dialect: SQLiteSyncDialect;
+  readonly schema: RelationalSchemaConfig<Relations<Tables>>;
+  readonly sessionOptions: { readonly logger?: Logger };
+}
 
-    #check(): void {
-      this.#guard();
-      if (this.#isNesting) throw new Error(nestingRefusal);
-    }
+/**
+ * Drizzle's own nested transaction would release its savepoint before an async callback has run.
+ *
+ * open → nesting → open …: savepoints are a stack. So while a nested transaction is open, the handle that opened
+ * it is refused: its writes would be undone with the nested one, and a second one beside it would end with it.
+ */
+class CallTransaction<Tables extends Schema> extends BetterSQLiteTransaction<Tables, Relations<Tables>> {
+  static override readonly [entityKind] = "CallTransaction";
+  readonly #connection: Connection<Tables>;
+  readonly #guard: Guard;
+  #isNesting = false;
 
-    override transaction<Result>(work: (tx: CallTransaction) => Result): Result {
-      this.#check();
-      let isOver = false;
-      const nestedGuard = (): void => {
-        this.#guard();
-        if (isOver) throw new Error(overRefusal);
-      };
-      const nested = new CallTransaction(nestedGuard, this.nestedIndex + 1);
-      const control = (command: string): void => {
-        statements.prepare(`${command} idempotent_nested_${this.nestedIndex}`).objects.run();
-      };
-      const end = (): void => {
-        isOver = true;
-        this.#isNesting = false;
-        this.#guard();
-      };
-      const keep = <Value>(value: Value): Value => {
-        end();
-        control("RELEASE");
-        return value;
-      };
-      const undo = (error: unknown): never => {
-        try {
-          end();
-        } catch {
-          throw error; // the call is over, or SQLite has rolled everything back: the savepoint is gone
-        }
-        control("ROLLBACK TO");
-        control("RELEASE");
-        throw error;
-      };
-
-      control("SAVEPOINT");
-      this.#isNesting = true;
-      let result: Result;
-      try {
-        result = work(nested);
-      } catch (error) {
-        return undo(error);
-      }
-      // `as`: a promise in, a promise of the same out
-      return isPromise(result) ? (result.then(keep, undo) as Result) : keep(result);
-    }
+  constructor(connection: Connection<Tables>, guard: Guard, depth: number) {
+    const { statements, dialect, schema, sessionOptions } = connection;
+    const client = statements.clientFor(() => this.#check());
+    super("sync", dialect, new BetterSQLiteSession(client, dialect, schema, sessionOptions), schema, depth);
+    this.#connection = connection;
+    this.#guard = guard;
   }
 
-  return (guard) => new CallTransaction(guard, 0);
+  #check(): void {
+    this.#guard();
+    if (this.#isNesting) throw new Error(nestingRefusal);
+  }
+
+  override transaction<Result>(work: (tx: CallTransaction<Tables>) => Result): Result {
+    this.#check();
+    const nested = this.#openNested();
+    let result: Result;
+    try {
+      result = work(nested.tx);
+    } catch (error) {
+      return nested.undo(error);
+    }
+    // `as`: a promise in, a promise of the same out
+    return isPromise(result) ? (result.then(nested.keep, nested.undo) as Result) : nested.keep(result);
+  }
+
+  #openNested() {
+    let isOver = false;
+    const guard = (): void => {
+      this.#guard();
+      if (isOver) throw new Error(overRefusal);
+    };
+    const end = (): void => {
+      isOver = true;
+      this.#isNesting = false;
+      this.#guard();
+    };
+    const keep = <Value>(value: Value): Value => {
+      end();
+      this.#control("RELEASE");
+      return value;
+    };
+    const undo = (error: unknown): never => {
+      try {
+        end();
+      } catch {
+        throw error; // the call is over, or SQLite has rolled everything back: the savepoint is gone
+      }
+      this.#control("ROLLBACK TO");
+      this.#control("RELEASE");
+      throw error;
+    };
+    this.#control("SAVEPOINT");
+    this.#isNesting = true;
+    return { tx: new CallTransaction(this.#connection, guard, this.nestedIndex + 1), keep, undo };
+  }
+
+  #control(command: string): void {
+    this.#connection.statements.prepare(`${command} idempotent_nested_${this.nestedIndex}`).objects.run();
+  }
 }
 
 const nestingRefusal =

@@ -3,7 +3,7 @@ import type Sqlite from "better-sqlite3";
 import { IdempotencyError, unavailable } from "../../errors.ts";
 import { Deadline, isDeadline } from "./deadline.ts";
 import { asStoreError, isBusy } from "./faults.ts";
-import { placeOf } from "./file-identity.ts";
+import { fileIdentity } from "./file-identity.ts";
 import type { Guard } from "./statements.ts";
 
 export interface WriterOptions {
@@ -19,7 +19,7 @@ export interface WriterOptions {
   readonly deadlineMs?: number;
 }
 
-/** A call in the queue: `work` may take its time; `finish` is what must happen before the call's end, at once. */
+/** A call in the queue: `work` may be asynchronous; `finish` is the synchronous end of its transaction. */
 interface Job<Transaction> {
   readonly label: string;
   readonly work: (tx: Transaction) => unknown;
@@ -37,14 +37,14 @@ type Ran<Transaction> =
 /**
  * The one writer of a database file in this process: group commit.
  *
- * idle → gathered → [ locked → calls, each in a savepoint → committed → settled ] → gathered or idle
+ * idle → gathered → [ locked → calls, each in a savepoint → committed → answered ] → gathered or idle
  *
- * - A call runs alone: it has the connection from its savepoint to its release, whatever it awaits meanwhile.
- * - A call that throws rolls its savepoint back. Its neighbours in the batch don't notice.
- * - A call that was slow would keep its neighbours from their commit, so calls of its kind run in batches of
- *   their own until one is fast again.
- * - A call that runs past its deadline is rolled back, and those that were queued meanwhile are refused.
- * - Nobody is told a result before the commit that made it durable. When SQLite rolls the transaction back by
+ * - A call runs alone: it has the connection from its savepoint to its release, whatever it awaits in between.
+ * - A call that throws rolls its savepoint back, without effect on its neighbours in the batch.
+ * - A slow call delays the commit of its neighbours, so calls with its label run in batches of their own until
+ *   one is fast again.
+ * - A call that runs past its deadline is rolled back, and the calls queued during it are refused.
+ * - No result is returned before the commit that made it durable. When SQLite rolls the transaction back by
  *   itself (a full disk, an I/O error: sqlite.org/lang_transaction.html, section 2.4), or the commit fails,
  *   every call of the batch fails with IDEMPOTENCY_STORE_UNAVAILABLE, and none has taken effect.
  */
@@ -54,10 +54,10 @@ export class Writer<Transaction> {
   readonly #options: Required<WriterOptions>;
   readonly #control: Record<"begin" | "commit" | "rollback" | "save" | "undo" | "release", Sqlite.Statement>;
   readonly #deadline: Deadline;
-  /** Labels of calls that last took longer than a batch may, or whose batch could not commit. */
+  /** Labels of calls whose latest run took longer than a batch may, or whose batch could not commit. */
   readonly #runAlone = new Set<string>();
-  readonly #isInPlace: () => boolean;
-  #isDisplaced = false;
+  readonly #isSameFile: () => boolean;
+  #isMoved = false;
   #queue: Job<Transaction>[] = [];
   #draining: Promise<void> | undefined;
   #isClosed = false;
@@ -77,7 +77,7 @@ export class Writer<Transaction> {
     this.#openTransaction = openTransaction;
     this.#options = { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs };
     this.#deadline = new Deadline(deadlineMs);
-    this.#isInPlace = placeOf(connection.name);
+    this.#isSameFile = fileIdentity(connection.name);
     this.#control = {
       begin: connection.prepare("BEGIN IMMEDIATE"),
       commit: connection.prepare("COMMIT"),
@@ -119,16 +119,16 @@ export class Writer<Transaction> {
   }
 
   /**
-   * Throws while the file isn't where it was opened, so that nothing is told from a file that nobody else would
-   * find. It looks only when a commit has found the file gone: until then all that can be read is in its place.
+   * Throws if the database file has been moved or deleted, so we never answer from a file that no other process
+   * can open. It looks only after a commit has noticed that: until then everything readable is in the right file.
    */
-  checkPlace(): void {
-    if (!this.#isDisplaced) return;
-    this.#isDisplaced = !this.#isInPlace();
-    if (this.#isDisplaced) throw displaced();
+  checkFile(): void {
+    if (!this.#isMoved) return;
+    this.#isMoved = !this.#isSameFile();
+    if (this.#isMoved) throw fileMoved();
   }
 
-  /** Takes no further call, and is fulfilled when those in the queue have settled. */
+  /** Takes no further call, and is fulfilled when those in the queue have been answered. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#draining;
@@ -143,7 +143,7 @@ export class Writer<Transaction> {
     this.#draining = undefined;
   }
 
-  /** Waits for as long as each turn of the event loop brings more calls: all of them share the commit. */
+  /** Waits as long as each turn of the event loop brings more calls, which then share the commit. */
   async #gather(): Promise<void> {
     const { maxBatch, maxBatchMs } = this.#options;
     const until = performance.now() + maxBatchMs;
@@ -158,7 +158,7 @@ export class Writer<Transaction> {
   async #lock(): Promise<boolean> {
     for (let pauseMs = 1; this.#queue.length > 0; pauseMs = Math.min(pauseMs * 2, 32)) {
       try {
-        this.checkPlace();
+        this.checkFile();
         this.#rollback(); // what could not be rolled back before
         this.#control.begin.run();
         return true;
@@ -179,8 +179,8 @@ export class Writer<Transaction> {
   }
 
   /**
-   * What was queued while a call ran past its deadline may be part of it: a resolver that writes otherwise than
-   * by its `tx` waits for itself. Such a write must not take effect after its call was rolled back.
+   * A write queued while a call ran past its deadline may belong to that call: a resolver that writes without
+   * its `tx` waits for itself. Such a write must not take effect after its call was rolled back.
    */
   #refuseSince(startedAt: number): void {
     const first = this.#queue.findIndex(({ queuedAt }) => queuedAt >= startedAt);
@@ -199,7 +199,7 @@ export class Writer<Transaction> {
     const batch: Ran<Transaction>[] = [];
     let taken = 0;
     do {
-      // `as`: the loop's conditions have seen to it that the queue has one more
+      // `as`: the loop's condition has checked that the queue has one more
       const job = this.#queue[taken++] as Job<Transaction>;
       batch.push(await this.#call(job));
     } while (
@@ -255,7 +255,7 @@ export class Writer<Transaction> {
     }
   }
 
-  /** Commits the batch, and returns what kept it from that. */
+  /** Commits the batch, or returns the error that prevented it. */
   #commit(batch: readonly Ran<Transaction>[]): unknown {
     if (!this.#connection.inTransaction) {
       this.#runAlone.add((batch.at(-1) as Ran<Transaction>).job.label); // `as`: a batch has at least one call
@@ -263,8 +263,8 @@ export class Writer<Transaction> {
     }
     try {
       this.#control.commit.run();
-      this.#isDisplaced = !this.#isInPlace();
-      return this.#isDisplaced ? displaced() : undefined;
+      this.#isMoved = !this.#isSameFile();
+      return this.#isMoved ? fileMoved() : undefined;
     } catch (error) {
       this.#rollback();
       if (batch.length === 1) return asStoreError(error);
@@ -290,7 +290,7 @@ function asUnavailable(error: unknown): IdempotencyError {
     : unavailable("The database can't be used right now.", error);
 }
 
-function displaced(): IdempotencyError {
+function fileMoved(): IdempotencyError {
   return unavailable("The database file is not where it was opened.");
 }
 
