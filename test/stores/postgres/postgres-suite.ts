@@ -67,6 +67,12 @@ export function postgresSuite<OwnTx extends Tx>(connect: Connect<OwnTx>, migrate
       spoil: async () => {
         await database.query("UPDATE idempotency_records SET payload = '{'");
       },
+      hideRecords: async () => {
+        await database.query("ALTER TABLE idempotency_records RENAME TO hidden");
+        return async () => {
+          await database.query("ALTER TABLE hidden RENAME TO idempotency_records");
+        };
+      },
       [Symbol.asyncDispose]: async () => {
         for (const process of processes) await process[Symbol.asyncDispose]();
         await database[Symbol.asyncDispose]();
