@@ -1,6 +1,6 @@
 import { type ExternalCall, type Once, type OnceOptions, onceExternal, type Store } from "graphql-idempotent";
 import { afterEach, beforeEach, vi } from "vitest";
-import type { Entries, OpenEntries } from "./entries.ts";
+import type { Entries } from "./entries.ts";
 
 /** A call under a lease of one second. */
 export const payment: OnceOptions = {
@@ -21,8 +21,8 @@ export interface OpenRun<Tx> {
   readonly outcome: Promise<Once<unknown>>;
 }
 
-export interface TwoProcesses<Tx> {
-  readonly opened: Entries<Tx>;
+export interface TwoProcesses<Tx, Opened extends Entries<Tx>> {
+  readonly opened: Opened;
   readonly here: Store<Tx>;
   readonly there: Store<Tx>;
   /** Writes an entry in a transaction. */
@@ -41,8 +41,10 @@ export interface TwoProcesses<Tx> {
  * Two processes on one database, as far as leases can tell, anew for each test. A crashed process renews
  * nothing, so leases are renewed only where a test says so.
  */
-export function twoProcesses<Tx>(open: OpenEntries<Tx>): TwoProcesses<Tx> {
-  let opened: Entries<Tx>;
+export function twoProcesses<Tx, Opened extends Entries<Tx> = Entries<Tx>>(
+  open: () => Promise<Opened & Entries<Tx>>,
+): TwoProcesses<Tx, Opened> {
+  let opened: Opened;
   let here: Store<Tx>;
   let there: Store<Tx>;
   const runs: OpenRun<Tx>[] = [];
