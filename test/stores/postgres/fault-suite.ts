@@ -1,6 +1,8 @@
 import { sql } from "drizzle-orm";
 import { type OnceOptions, once } from "graphql-idempotent";
+import { v7 } from "uuid";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { noon } from "../store-suite/entries.ts";
 import { type CuttingProxy, openCuttingProxy } from "./cutting-proxy.ts";
 import {
   insert,
@@ -139,15 +141,25 @@ export function faultSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>): 
     await expect(once(opened.store, call, add("a"))).rejects.toThrow("generate a migration with drizzle-kit");
   });
 
-  it("of a scope that PostgreSQL can't hold does not affect calls with other scopes", async () => {
-    const calls = ["a", "a\0b", "c"].map((scope) => once(opened.store, { ...call, scope }, add(scope)));
-    const [first, second, third] = await Promise.allSettled(calls);
-    expect(first).toMatchObject({ status: "fulfilled" });
-    expect(second).toMatchObject({
-      reason: { message: expect.stringContaining("can't keep the character NUL") },
-    });
-    expect(third).toMatchObject({ status: "fulfilled" });
-  });
+  // A key that was just made is looked for in the transaction only.
+  it.each([
+    ["any", "key"],
+    ["a new", v7({ msecs: noon })],
+  ])(
+    "of a scope that PostgreSQL can't hold does not affect calls with other scopes, with %s key",
+    async (_, key) => {
+      const calls = ["a", "a\0b", "c"].map((scope) =>
+        once(opened.store, { ...call, key, scope }, add(scope)),
+      );
+      const [first, second, third] = await Promise.allSettled(calls);
+      expect(first).toMatchObject({ status: "fulfilled" });
+      expect(second).toMatchObject({
+        reason: { message: expect.stringContaining("can't keep the character NUL") },
+      });
+      expect(third).toMatchObject({ status: "fulfilled" });
+      expect(await opened.texts()).toHaveLength(2);
+    },
+  );
 
   async function untilGone(pid: number): Promise<void> {
     while ((await opened.query(`SELECT 1 FROM pg_stat_activity WHERE pid = ${pid}`)).length > 0);

@@ -7,6 +7,7 @@ import { storeSuite } from "../store-suite/index.ts";
 import type { Process, Settings } from "./connect.ts";
 import { entries, openEmptyDatabase, type tables } from "./entries-database.ts";
 import { faultSuite } from "./fault-suite.ts";
+import { keyLockSuite } from "./key-lock-suite.ts";
 import { processSuite } from "./process-suite.ts";
 import { transactionSuite } from "./transaction-suite.ts";
 
@@ -67,6 +68,12 @@ export function postgresSuite<OwnTx extends Tx>(connect: Connect<OwnTx>, migrate
       spoil: async () => {
         await database.query("UPDATE idempotency_records SET payload = '{'");
       },
+      hideRecords: async () => {
+        await database.query("ALTER TABLE idempotency_records RENAME TO hidden");
+        return async () => {
+          await database.query("ALTER TABLE hidden RENAME TO idempotency_records");
+        };
+      },
       [Symbol.asyncDispose]: async () => {
         for (const process of processes) await process[Symbol.asyncDispose]();
         await database[Symbol.asyncDispose]();
@@ -75,6 +82,7 @@ export function postgresSuite<OwnTx extends Tx>(connect: Connect<OwnTx>, migrate
   };
 
   storeSuite(open);
+  describe("the lock of a key", () => keyLockSuite(open));
   describe("between processes", () => processSuite(open));
   describe("a transaction", () => transactionSuite(open));
   describe("a fault", () => faultSuite(open));

@@ -1,6 +1,7 @@
 import { type OnceOptions, once } from "graphql-idempotent";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { held } from "../store-suite/entries.ts";
+import { untilWaiting } from "./lock-waits.ts";
 import { insert, type OpenPostgresEntries, type PostgresEntries, type Tx } from "./postgres-suite.ts";
 
 const call: OnceOptions = { scope: "alice", field: "entries.add", key: "key" };
@@ -112,15 +113,4 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
     expect(ran).toBe(1);
     expect(await opened.texts()).toEqual([]);
   });
-}
-
-/** Waits until this many connections wait for an advisory lock. */
-export async function untilWaiting(
-  { query }: Pick<PostgresEntries<never>, "query">,
-  count: number,
-): Promise<void> {
-  for (;;) {
-    const rows = await query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
-    if (rows.length === count) return;
-  }
 }

@@ -3,6 +3,8 @@ import { sql } from "drizzle-orm";
 import { GraphQLError } from "graphql";
 import { type OnceOptions, once } from "graphql-idempotent";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { held } from "../store-suite/entries.ts";
+import { untilWaiting } from "./lock-waits.ts";
 import { insert, type OpenPostgresEntries, type PostgresEntries, type Tx } from "./postgres-suite.ts";
 
 const call: OnceOptions = { scope: "alice", field: "entries.add", key: "key" };
@@ -19,32 +21,44 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
 
   afterEach(() => opened[Symbol.asyncDispose]());
 
-  async function setting(tx: Tx, name: string): Promise<unknown> {
+  const defaults = {
+    default_transaction_isolation: "serializable",
+    statement_timeout: "77s",
+    lock_timeout: "66s",
+  };
+
+  async function limits(tx: Tx): Promise<unknown> {
     const [row] = await tx
-      .select({ value: sql<string>`current_setting(${name})` })
+      .select({
+        isolation: sql`current_setting('transaction_isolation')`,
+        statement: sql`current_setting('statement_timeout')`,
+        idle: sql`current_setting('idle_in_transaction_session_timeout')`,
+        lock: sql`current_setting('lock_timeout')`,
+      })
       .from(sql`(VALUES (1)) AS one`);
-    return row?.value;
+    return row;
   }
 
-  it("has limits of its own, and READ COMMITTED, whatever the defaults; afterwards these are in force again", async () => {
-    const defaults = {
-      default_transaction_isolation: "serializable",
-      statement_timeout: "77s",
-      lock_timeout: "66s",
-    };
+  const own = { isolation: "read committed", statement: "5s", idle: "6s", lock: "66s" };
+
+  it("has limits of its own, and READ COMMITTED, whatever the defaults", async () => {
     const { store } = opened.join({ deadlineMs: 5_000 }, defaults);
-    const names = [
-      "transaction_isolation",
-      "statement_timeout",
-      "idle_in_transaction_session_timeout",
-      "lock_timeout",
-    ];
-    const { result } = await once(store, call, async (tx) => {
-      const values: unknown[] = [];
-      for (const name of names) values.push(await setting(tx, name));
-      return values;
-    });
-    expect(result).toEqual(["read committed", "5s", "6s", "66s"]);
+    expect(await once(store, call, limits)).toMatchObject({ result: own });
+  });
+
+  it("has the same limits after a wait for its key, and its session keeps no lock", async () => {
+    const { store } = opened.join({ deadlineMs: 5_000 }, defaults);
+    const first = held((tx: OwnTx) => insert(tx, "a"));
+    const running = once(opened.store, call, first.run);
+    await first.started;
+    const waiting = once(store, call, limits);
+    await untilWaiting(opened, 1);
+    first.release(new Error("The first failed."));
+    await expect(running).rejects.toThrow("The first failed.");
+    expect(await waiting).toMatchObject({ result: own });
+    const locks = `SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database
+      WHERE datname = current_database() AND locktype = 'advisory'`;
+    expect(await opened.query(locks)).toEqual([]);
   });
 
   it("undoes a nested transaction that throws, and keeps the writes around it", async () => {

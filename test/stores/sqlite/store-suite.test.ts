@@ -1,3 +1,4 @@
+import Sqlite from "better-sqlite3";
 import { sql } from "drizzle-orm";
 import { idempotencyRecords, openDatabase, sqliteStore } from "graphql-idempotent/sqlite";
 import type { Entries, StoreOptions } from "../store-suite/entries.ts";
@@ -28,6 +29,14 @@ async function open(options: StoreOptions = {}): Promise<Entries<Tx>> {
     records: async () => database.db.select().from(idempotencyRecords).orderBy(idempotencyRecords.key).all(),
     spoil: async () => {
       await database.write((tx) => tx.run(sql`UPDATE idempotency_records SET payload = '{'`));
+    },
+    hideRecords: async () => {
+      const other = new Sqlite(database.file);
+      other.exec("ALTER TABLE idempotency_records RENAME TO hidden");
+      return async () => {
+        other.exec("ALTER TABLE hidden RENAME TO idempotency_records");
+        other.close();
+      };
     },
     [Symbol.asyncDispose]: async () => {
       for (const other of others) await other.close();

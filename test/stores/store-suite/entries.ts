@@ -22,6 +22,8 @@ export interface Entries<Tx> extends AsyncDisposable {
   records(): Promise<(StoredRecord & { readonly leaseUntil: number | null })[]>;
   /** Makes every stored result unreadable. */
   spoil(): Promise<void>;
+  /** Takes the table of records away, until the function that it returns is called. */
+  hideRecords(): Promise<() => Promise<void>>;
 }
 
 export interface StoreOptions {

@@ -1,4 +1,5 @@
-import { type OnceOptions, once, SHARED } from "graphql-idempotent";
+import { GraphQLError } from "graphql";
+import { type OnceOptions, once, onceExternal, SHARED } from "graphql-idempotent";
 import { describe, expect, it, vi } from "vitest";
 import { type Entries, noon, type OpenEntries } from "./entries.ts";
 
@@ -39,6 +40,19 @@ export function recordSuite<Tx>(open: OpenEntries<Tx>): void {
         return 1;
       });
       expect(createdAt).toEqual(new Date(noon + 500));
+    });
+
+    it.each([
+      ["once()", once],
+      ["onceExternal()", onceExternal],
+    ])("dates an error that is the result at the end of its call too: %s", async (_name, run) => {
+      await using opened = await open();
+      const failing = run(opened.store, { ...call, errors: "REPLAY" }, () => {
+        opened.clock.now += 500;
+        throw new GraphQLError("Sold out");
+      });
+      await expect(failing).rejects.toThrow("Sold out");
+      expect(await opened.records()).toMatchObject([{ createdAt: noon + 500, expiresAt: noon + 1_500 }]);
     });
   });
 
