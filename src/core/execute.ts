@@ -32,6 +32,7 @@ export async function execute<Transaction>(
     if (!duplicate) break;
     refuseOtherArguments(call, duplicate.fingerprint);
     if (call.rules.concurrent === "REJECT") throw stillRunning(call);
+    store.refuseNesting?.(); // the duplicate may be the call that this code belongs to
     const record = await withTimeout(duplicate.finished, waitUntil - performance.now(), () =>
       stillRunning(call),
     );

@@ -98,6 +98,12 @@ export interface Store<Transaction> {
   /** Deletes expired records, a few at a time, and returns their number. */
   purge(): Promise<number>;
 
+  /**
+   * Throws if the present code runs inside one of the store's own transactions, whose end another call would have
+   * to wait for. A store whose transactions run side by side needs no such check.
+   */
+  refuseNesting?(): void;
+
   /** What `effects: EXTERNAL` needs. A store may lack it. */
   readonly leases?: Leases<Transaction>;
 }

@@ -5,10 +5,19 @@ import { unavailable } from "../../errors.ts";
 const storeFault =
   /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOMEM|PROTOCOL|NOLFS|INTERRUPT)/;
 
-/** The SQLite error at the root of an error, if there is one. */
+/** Deepest chain of causes that is searched: a chain can be a circle. */
+const maxDepth = 20;
+
+/** The SQLite error at the root of an error, if there is one. It never throws, whatever a resolver has thrown. */
 export function sqliteErrorIn(error: unknown): InstanceType<typeof Sqlite.SqliteError> | undefined {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof Sqlite.SqliteError) return cause;
+  try {
+    let cause = error;
+    for (let depth = 0; depth < maxDepth && cause instanceof Error; depth++) {
+      if (cause instanceof Sqlite.SqliteError) return cause;
+      cause = cause.cause;
+    }
+  } catch {
+    // An error whose `cause` can't be read has none of SQLite's.
   }
   return undefined;
 }

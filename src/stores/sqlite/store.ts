@@ -86,6 +86,7 @@ export function sqliteStore<Tables extends Schema>(
     transaction,
     write: (work) => writer.run("write", work),
     purge,
+    refuseNesting: () => writer.refuseNesting(),
     leases,
   };
 }

@@ -1,9 +1,12 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type Sqlite from "better-sqlite3";
 import { IdempotencyError, unavailable } from "../../errors.ts";
 import { Deadline, isDeadline } from "./deadline.ts";
 import { asStoreError, isBusy } from "./faults.ts";
 import { fileIdentity } from "./file-identity.ts";
+import { type Job, Queue } from "./queue.ts";
+import { isWithinCallOf, nestingRefused, type RunningCall, runningCall } from "./running-call.ts";
 import type { Guard } from "./statements.ts";
 
 export interface WriterOptions {
@@ -19,16 +22,6 @@ export interface WriterOptions {
   readonly deadlineMs?: number;
 }
 
-/** A call in the queue: `work` may be asynchronous; `finish` is the synchronous end of its transaction. */
-interface Job<Transaction> {
-  readonly label: string;
-  readonly work: (tx: Transaction) => unknown;
-  readonly finish: (value: unknown, undo: () => void) => unknown;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
-  readonly queuedAt: number;
-}
-
 /** A call that has run and waits for its batch to commit. */
 type Ran<Transaction> =
   | { readonly kind: "done"; readonly job: Job<Transaction>; readonly value: unknown }
@@ -40,6 +33,7 @@ type Ran<Transaction> =
  * idle → gathered → [ locked → calls, each in a savepoint → committed → answered ] → gathered or idle
  *
  * - A call runs alone: it has the connection from its savepoint to its release, whatever it awaits in between.
+ * - A call runs in the async context in which it was made, whichever call's context the loop was started in.
  * - A call that throws rolls its savepoint back, without effect on its neighbours in the batch.
  * - A slow call delays the commit of its neighbours, so calls with its label run in batches of their own until
  *   one is fast again.
@@ -58,7 +52,7 @@ export class Writer<Transaction> {
   readonly #runAlone = new Set<string>();
   readonly #isSameFile: () => boolean;
   #isMoved = false;
-  #queue: Job<Transaction>[] = [];
+  readonly #queue: Queue<Transaction>;
   #draining: Promise<void> | undefined;
   #isClosed = false;
 
@@ -76,6 +70,7 @@ export class Writer<Transaction> {
     this.#connection = connection;
     this.#openTransaction = openTransaction;
     this.#options = { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs };
+    this.#queue = new Queue(maxQueue);
     this.#deadline = new Deadline(deadlineMs);
     this.#isSameFile = fileIdentity(connection.name);
     this.#control = {
@@ -101,7 +96,8 @@ export class Writer<Transaction> {
     finish?: (value: Value, undo: () => void) => Result,
   ): Promise<Result> {
     if (this.#isClosed) return Promise.reject(unavailable("The server is shutting down."));
-    if (this.#queue.length >= this.#options.maxQueue) {
+    if (isWithinCallOf(this)) return Promise.reject(nestingRefused());
+    if (this.#queue.isFull) {
       return Promise.reject(unavailable("The server has more calls waiting than it can take."));
     }
     return new Promise<Result>((resolve, reject) => {
@@ -110,6 +106,7 @@ export class Writer<Transaction> {
         label,
         work,
         finish: finish ?? keep,
+        inContext: AsyncLocalStorage.snapshot(),
         resolve,
         reject,
         queuedAt: performance.now(),
@@ -128,6 +125,11 @@ export class Writer<Transaction> {
     if (this.#isMoved) throw fileMoved();
   }
 
+  /** @throws {Error} inside a call that this writer is running, and that would wait for itself */
+  refuseNesting(): void {
+    if (isWithinCallOf(this)) throw nestingRefused();
+  }
+
   /** Takes no further call, and is fulfilled when those in the queue have been answered. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -137,8 +139,14 @@ export class Writer<Transaction> {
 
   async #drain(): Promise<void> {
     do {
-      await this.#gather();
-      if (await this.#lock()) await this.#batch();
+      try {
+        await this.#gather();
+        if (await this.#lock()) await this.#batch();
+      } catch (error) {
+        // Nothing of this kind is known. Should there be one, no call may wait for ever, and none has committed.
+        this.#rollback();
+        this.#queue.refuse(this.#queue.length, asUnavailable(error));
+      }
     } while (this.#queue.length > 0);
     this.#draining = undefined;
   }
@@ -163,34 +171,12 @@ export class Writer<Transaction> {
         this.#control.begin.run();
         return true;
       } catch (error) {
-        if (isBusy(error)) this.#refuseOverdue(error);
-        else this.#refuse(this.#queue.length, asUnavailable(error));
+        if (isBusy(error)) this.#queue.refuseOverdue(this.#options.lockWaitMs, error);
+        else this.#queue.refuse(this.#queue.length, asUnavailable(error));
       }
       await sleep(pauseMs * (0.5 + Math.random()));
     }
     return false;
-  }
-
-  #refuseOverdue(cause: unknown): void {
-    const overdue = performance.now() - this.#options.lockWaitMs;
-    const firstPatient = this.#queue.findIndex(({ queuedAt }) => queuedAt > overdue);
-    const count = firstPatient === -1 ? this.#queue.length : firstPatient;
-    this.#refuse(count, unavailable("The database has been locked by another process for too long.", cause));
-  }
-
-  /**
-   * A write queued while a call ran past its deadline may belong to that call: a resolver that writes without
-   * its `tx` waits for itself. Such a write must not take effect after its call was rolled back.
-   */
-  #refuseSince(startedAt: number): void {
-    const first = this.#queue.findIndex(({ queuedAt }) => queuedAt >= startedAt);
-    if (first === -1) return;
-    const error = unavailable("Another call kept the database for too long.");
-    for (const job of this.#queue.splice(first)) job.reject(error);
-  }
-
-  #refuse(count: number, error: unknown): void {
-    for (const job of this.#queue.splice(0, count)) job.reject(error);
   }
 
   async #batch(): Promise<void> {
@@ -200,16 +186,16 @@ export class Writer<Transaction> {
     let taken = 0;
     do {
       // `as`: the loop's condition has checked that the queue has one more
-      const job = this.#queue[taken++] as Job<Transaction>;
+      const job = this.#queue.at(taken++) as Job<Transaction>;
       batch.push(await this.#call(job));
     } while (
       this.#connection.inTransaction &&
       taken < this.#queue.length &&
       taken < maxBatch &&
       performance.now() < until &&
-      !this.#runAlone.has((this.#queue[taken] as Job<Transaction>).label)
+      !this.#runAlone.has((this.#queue.at(taken) as Job<Transaction>).label)
     );
-    this.#queue.splice(0, taken);
+    this.#queue.remove(taken);
     this.#deadline.rest();
     const fault = this.#commit(batch);
     for (const ran of batch) {
@@ -221,25 +207,27 @@ export class Writer<Transaction> {
 
   async #call(job: Job<Transaction>): Promise<Ran<Transaction>> {
     const startedAt = performance.now();
-    let isOver = false;
+    const running: RunningCall = { writer: this, isOver: false };
     const guard = (): void => {
-      if (isOver) throw new Error("This transaction is over: a call must await all that it does with `tx`.");
+      if (running.isOver)
+        throw new Error("This transaction is over: a call must await all that it does with `tx`.");
       // Without this check, statements after SQLite's own rollback would each commit by themselves.
       if (!this.#connection.inTransaction) throw unavailable("The transaction was rolled back.");
     };
     try {
       this.#control.save.run();
-      const value = await this.#deadline.within(job.work(this.#openTransaction(guard)));
+      const work = () => runningCall.run(running, job.work, this.#openTransaction(guard));
+      const value = await this.#deadline.within(job.inContext(work));
       guard();
-      const result = job.finish(value, () => this.#control.undo.run());
+      const result = job.inContext(() => job.finish(value, () => this.#control.undo.run()));
       this.#control.release.run();
       return { kind: "done", job, value: result };
     } catch (error) {
       this.#undoCall();
-      if (isDeadline(error)) this.#refuseSince(startedAt);
+      if (isDeadline(error)) this.#queue.refuseSince(startedAt);
       return { kind: "failed", job, error: asStoreError(error) };
     } finally {
-      isOver = true;
+      running.isOver = true;
       if (performance.now() - startedAt > this.#options.maxBatchMs) this.#runAlone.add(job.label);
       else this.#runAlone.delete(job.label);
     }
