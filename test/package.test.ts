@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -40,10 +40,11 @@ describe("the packed package", () => {
     expect(stdout.match(/node16 \(from ESM\): 🟢 \(ESM\)/g)).toHaveLength(entryPoints);
   });
 
-  it("carries the protocol, and neither sources nor the shop", async () => {
+  it("carries the protocol and the directive's page, and neither sources nor the shop", async () => {
     const { stdout } = await run("tar", ["-tzf", tarball]);
     const files = stdout.trim().split("\n");
     expect(files).toContain("package/PROTOCOL.md");
+    expect(files).toContain("package/docs/directive.md");
     expect(files.filter((file) => /^package\/(src|test|bench|dist\/shop)\//.test(file))).toEqual([]);
   });
 });
@@ -58,6 +59,7 @@ describe("a new user's server", () => {
       "typescript",
       "@types/node",
       "@types/better-sqlite3",
+      "@types/pg",
     ];
     const linked = [...Object.keys(dependencies), ...Object.keys(peerDependencies), ...tools];
     writeFileSync(
@@ -77,11 +79,29 @@ describe("a new user's server", () => {
     });
   }
 
-  it("compiles, migrates, runs a mutation once and replays it", async () => {
-    const project = mkdtempSync(join(directory, "project-"));
-    cpSync(fileURLToPath(new URL("new-user", import.meta.url)), project, { recursive: true });
+  /**
+   * Writes the TypeScript examples of a document into files. Each begins with its file's name, except the first
+   * of the README, which is `orders.ts`. The README's server gets a free port.
+   */
+  function writeExamples(page: string, project: string): void {
+    const text = readFileSync(join(repository, page), "utf8");
+    for (const [, example = ""] of text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)) {
+      const name = /^\/\/ (\S+\.ts)\n/.exec(example)?.[1] ?? "orders.ts";
+      const source = example.replace(
+        "startStandaloneServer(server, {",
+        'startStandaloneServer(server, { listen: { port: 0, host: "127.0.0.1" },',
+      );
+      writeFileSync(join(project, name), source, { flag: "wx" });
+    }
+  }
+
+  type Ask = (query: string) => Promise<{ readonly replayed: string | null; readonly body: unknown }>;
+
+  /** Compiles and migrates a project, starts its server, and lets `talk` ask it. */
+  async function tryOut(project: string, talk: (ask: Ask) => Promise<void>): Promise<void> {
     await install(project);
     const inProject = { cwd: project };
+    const sources = readdirSync(project).filter((file) => file.endsWith(".ts"));
     // Drizzle's own declarations name drivers that nobody has all of.
     const strict = [
       "--strict",
@@ -92,8 +112,9 @@ describe("a new user's server", () => {
       "es2022",
       "--types",
       "node",
+      "--rewriteRelativeImportExtensions",
     ];
-    await run("npx", ["tsc", ...strict, "server.ts"], inProject);
+    await run("npx", ["tsc", ...strict, ...sources], inProject);
     await run("npx", ["drizzle-kit", "generate", "--dialect", "sqlite", "--schema", "tables.ts"], inProject);
 
     const server = spawn(process.execPath, ["server.js"], {
@@ -103,8 +124,7 @@ describe("a new user's server", () => {
     try {
       const lines = createInterface(server.stdout)[Symbol.asyncIterator]();
       const url = (await lines.next()).value as string; // `as`: the first line is the address
-
-      async function ask(query: string) {
+      await talk(async (query) => {
         const headers = {
           "content-type": "application/json",
           authorization: "Bearer guest",
@@ -112,18 +132,36 @@ describe("a new user's server", () => {
         };
         const response = await fetch(url, { method: "POST", headers, body: JSON.stringify({ query }) });
         return { replayed: response.headers.get("idempotent-replayed"), body: await response.json() };
-      }
+      });
+    } finally {
+      server.kill();
+      await once(server, "exit");
+    }
+  }
 
+  it("compiles, migrates, runs a mutation once and replays it", async () => {
+    const project = mkdtempSync(join(directory, "project-"));
+    cpSync(fileURLToPath(new URL("new-user", import.meta.url)), project, { recursive: true });
+    await tryOut(project, async (ask) => {
       const first = await ask('mutation { book(seat: "12A") { id seat } }');
       const retry = await ask('mutation { book(seat: "12A") { id seat } }');
       const all = await ask("{ bookings { id seat } }");
       expect(first.body).toMatchObject({ data: { book: { id: "1", seat: "12A" } } });
       expect(first.replayed).toBeNull();
-      expect(retry).toMatchObject({ replayed: "true", body: { data: first.body.data } });
+      expect(retry).toMatchObject({ replayed: "true", body: { data: Object(first.body).data } });
       expect(all.body).toEqual({ data: { bookings: [{ id: "1", seat: "12A" }] } });
-    } finally {
-      server.kill();
-      await once(server, "exit");
-    }
+    });
+  }, 120_000);
+
+  it("copied from the README does the same, and the documents' other examples compile", async () => {
+    const project = mkdtempSync(join(directory, "project-"));
+    for (const page of ["README.md", "docs/directive.md", "docs/scaling.md"]) writeExamples(page, project);
+    await tryOut(project, async (ask) => {
+      const mutation = 'mutation { createOrder(item: "cup", idempotencyKey: "1") { id item } }';
+      const data = { createOrder: { id: "1", item: "cup" } };
+      expect(await ask(mutation)).toMatchObject({ replayed: null, body: { data } });
+      expect(await ask(mutation)).toMatchObject({ replayed: "true", body: { data } });
+      expect((await ask("{ orders { id } }")).body).toEqual({ data: { orders: [{ id: "1" }] } });
+    });
   }, 120_000);
 });

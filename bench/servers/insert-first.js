@@ -1,6 +1,6 @@
-// The design that src/postgres does not have, to be measured at its side: it writes an unfinished record first,
+// The design that src/stores/postgres rejected, to be measured beside it: a call inserts an unfinished record first,
 // for which a duplicate waits by ON CONFLICT, and completes it at the end. As many round trips, no advisory lock.
-import { driverOf } from "../../dist/stores/postgres/drivers/driver.js";
+import { driverOf } from "../../dist/stores/postgres/drivers/index.js";
 import { postgresStore } from "../../dist/stores/postgres/index.js";
 import { rowOf } from "../../dist/stores/postgres/rows.js";
 import { Transactions } from "../../dist/stores/postgres/transactions.js";
@@ -17,11 +17,11 @@ export function insertFirstStore(db) {
       opening: `INSERT INTO idempotency_records (key, field, scope, fingerprint, format, payload, created_at, expires_at) VALUES (${identity.join(", ")}, '', 'json', '', ${time}, ${time + 60_000}) ON CONFLICT DO NOTHING RETURNING 1 AS inserted; SELECT * FROM idempotency_records WHERE ${where} AND payload <> ''`,
       async work(tx, results, bounded) {
         const found = rowOf(results.at(-1));
-        const verdict = await bounded(() => work(tx, found));
-        if (verdict.kind === "found") return { result: verdict, closing: "", undo: false };
-        const { fingerprint, resourceId, format, payload, createdAt, expiresAt } = verdict.record;
+        const outcome = await bounded(() => work(tx, found));
+        if (outcome.kind === "found") return { result: outcome, closing: "", undo: false };
+        const { fingerprint, resourceId, format, payload, createdAt, expiresAt } = outcome.record;
         const closing = `UPDATE idempotency_records SET fingerprint = ${quote(fingerprint)}, resource_id = ${quote(resourceId)}, format = ${quote(format)}, payload = ${quote(payload)}, created_at = ${createdAt}, expires_at = ${expiresAt} WHERE ${where}`;
-        return { result: verdict, closing, undo: false };
+        return { result: outcome, closing, undo: false };
       },
     });
   }
@@ -29,7 +29,7 @@ export function insertFirstStore(db) {
   return { now, find, transaction };
 }
 
-/** Good enough for the values of the bench, which have no backslash. */
+/** Sufficient for the values of the bench, which contain no backslash. */
 function quote(value) {
   return value === null ? "NULL" : `'${value.replaceAll("'", "''")}'`;
 }

@@ -1,61 +1,48 @@
 import type { RecordIdentity, StoredRecord } from "../stores/store.ts";
 
-/** A call that runs, in this process. */
-export interface Flight {
+/** A call that runs in this process, and that its duplicates wait for. */
+export interface InFlightCall {
   readonly fingerprint: string;
-  /** Fulfilled with the record when it is durable, and with undefined when the call failed. */
-  readonly landed: Promise<StoredRecord | undefined>;
-  land(record: StoredRecord | undefined): void;
+  /** Fulfilled with the record once it is durable, and with undefined when the call failed. */
+  readonly finished: Promise<StoredRecord | undefined>;
+  finish(record: StoredRecord | undefined): void;
 }
 
-/** The calls of one store that run in this process: at most one for each identity. */
-export class Flights {
-  readonly #flights = new Map<string, Flight>();
+/** The calls of one store that run in this process: at most one for each identity (single-flight). */
+export class InFlightCalls {
+  readonly #calls = new Map<string, InFlightCall>();
 
-  find(identity: RecordIdentity): Flight | undefined {
-    return this.#flights.get(idOf(identity));
+  find(identity: RecordIdentity): InFlightCall | undefined {
+    return this.#calls.get(idOf(identity));
   }
 
-  takeOff(identity: RecordIdentity, fingerprint: string): Flight {
+  start(identity: RecordIdentity, fingerprint: string): InFlightCall {
     const id = idOf(identity);
-    let settle: (record: StoredRecord | undefined) => void;
-    const landed = new Promise<StoredRecord | undefined>((resolve) => {
-      settle = resolve;
+    let fulfil: (record: StoredRecord | undefined) => void;
+    const finished = new Promise<StoredRecord | undefined>((resolve) => {
+      fulfil = resolve;
     });
-    const land = (record: StoredRecord | undefined): void => {
-      this.#flights.delete(id);
-      settle(record);
+    const finish = (record: StoredRecord | undefined): void => {
+      this.#calls.delete(id);
+      fulfil(record);
     };
-    const flight: Flight = { fingerprint, landed, land };
-    this.#flights.set(id, flight);
-    return flight;
+    const call: InFlightCall = { fingerprint, finished, finish };
+    this.#calls.set(id, call);
+    return call;
   }
 }
 
-const flightsByStore = new WeakMap<object, Flights>();
+const callsByStore = new WeakMap<object, InFlightCalls>();
 
-export function flightsOf(store: object): Flights {
-  const known = flightsByStore.get(store);
+export function inFlightCallsOf(store: object): InFlightCalls {
+  const known = callsByStore.get(store);
   if (known) return known;
-  const flights = new Flights();
-  flightsByStore.set(store, flights);
-  return flights;
+  const calls = new InFlightCalls();
+  callsByStore.set(store, calls);
+  return calls;
 }
 
 // Neither keys nor coordinates contain a NUL, so the scope may.
 function idOf({ scope, field, key }: RecordIdentity): string {
   return `${field}\0${key}\0${scope}`;
-}
-
-/** Waits for a flight to land, until a time of `performance.now()`. */
-export async function landing(flight: Flight, until: number): Promise<StoredRecord | undefined | "timeout"> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<"timeout">((resolve) => {
-    timer = setTimeout(resolve, until - performance.now(), "timeout");
-  });
-  try {
-    return await Promise.race([flight.landed, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

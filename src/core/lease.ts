@@ -1,22 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { v5 as uuidFromName } from "uuid";
 import { IdempotencyError } from "../errors.ts";
-import type { Claim, Lease, Leases, Payload, RecordIdentity, StoredRecord } from "../stores/store.ts";
-import {
-  type Call,
-  keptForMs,
-  recordOf,
-  recordOfError,
-  refuseOldKey,
-  refuseOtherArguments,
-  replay,
-  type Settled,
-  stillRunning,
-} from "./call.ts";
+import type { Claim, Lease, Leases, Payload, RecordIdentity } from "../stores/store.ts";
+import { type Call, refuseOtherArguments, stillRunning } from "./call.ts";
+import { keptForMs, refuseOldKey } from "./key-age.ts";
+import { type Executed, recordOfRun, replay } from "./record.ts";
 
 /**
- * What a resolver with `effects: EXTERNAL` finds in its context as `idempotency`. It runs outside any
- * transaction, and after a crash it runs again: these are its means not to repeat what was done.
+ * What a resolver with `effects: EXTERNAL` finds in its context as `idempotency`. Such a resolver runs outside
+ * any transaction and runs again after a crash; these members keep it from repeating finished work.
  */
 export interface ExternalCall<Transaction> {
   /** The key as the client sent it. */
@@ -29,7 +21,7 @@ export interface ExternalCall<Transaction> {
   readonly downstreamKey: string;
   /** Higher in every run that took over: a system that refuses lower tokens is safe from a late run. */
   readonly fencingToken: number;
-  /** Aborted when another run has taken over: nothing of this one will be kept any more. */
+  /** Aborted when another run has taken over. Nothing that this run does from then on is kept. */
   readonly signal: AbortSignal;
   /** Calls another system, and saves its answer: a later run gets it without calling again. */
   step<Result>(name: string, work: () => Result | Promise<Result>): Promise<Result>;
@@ -42,42 +34,43 @@ export interface ExternalCall<Transaction> {
  *
  * claimed → running (renewed) → finished
  *              ├ failed → released ──┐
- *              └ crashed → ran out ──┴→ claimed by the next retry, under a higher fencing token
+ *              └ crashed → expired ──┴→ claimed by the next retry, under a higher fencing token
  *
  * The claim commits before the run, the result after it. A run that comes too late, because another has
  * taken over, can neither finish nor save a step.
  */
-export async function underLease<Transaction>(
+export async function runUnderLease<Transaction>(
   leases: Leases<Transaction>,
   now: () => number,
   call: Call,
   run: (external: ExternalCall<Transaction>) => unknown,
   waitUntil: number,
-): Promise<Settled> {
+): Promise<Executed> {
   refuseOldKey(call, now());
+  const { identity, fingerprint, rules } = call;
   for (let pauseMs = 10; ; pauseMs = Math.min(pauseMs * 2, 200)) {
-    const { identity, fingerprint, leaseMs } = call;
-    const claim = await leases.claim(identity, { fingerprint, leaseMs, retentionMs: keptForMs(call, now()) });
+    const retentionMs = keptForMs(call, now());
+    const claim = await leases.claim(identity, { fingerprint, leaseMs: rules.leaseMs, retentionMs });
     if (claim.kind === "found") return replay(call, claim.record);
-    if (claim.kind === "claimed") return holding(leases, now, call, run, claim);
+    if (claim.kind === "claimed") return runClaimed(leases, now, call, run, claim);
     refuseOtherArguments(call, claim.fingerprint);
-    // Another process holds the key. Its end can't be waited for otherwise than by looking again.
-    if (call.concurrent === "REJECT" || performance.now() + pauseMs > waitUntil) throw stillRunning(call);
+    // Another process holds the key. The only way to learn of its end is to look again.
+    if (rules.concurrent === "REJECT" || performance.now() + pauseMs > waitUntil) throw stillRunning(call);
     await sleep(pauseMs);
   }
 }
 
-async function holding<Transaction>(
+async function runClaimed<Transaction>(
   leases: Leases<Transaction>,
   now: () => number,
   call: Call,
   run: (external: ExternalCall<Transaction>) => unknown,
   { lease, steps }: Claim & { readonly kind: "claimed" },
-): Promise<Settled> {
+): Promise<Executed> {
   const takenOver = new AbortController();
-  const stopRenewing = renewRegularly(leases, lease, call.leaseMs, takenOver);
+  const stopRenewing = renewRegularly(leases, lease, call.rules.leaseMs, takenOver);
   try {
-    const record = await recordOfRun(call, now, () =>
+    const { record } = await recordOfRun(call, now, () =>
       run(externalCall(leases, call, lease, steps, takenOver.signal)),
     );
     await changeOrThrow(leases, call, lease, () => ({ kind: "finish", record }));
@@ -90,17 +83,7 @@ async function holding<Transaction>(
   }
 }
 
-async function recordOfRun(call: Call, now: () => number, run: () => unknown): Promise<StoredRecord> {
-  try {
-    return recordOf(call, await run(), now());
-  } catch (error) {
-    const record = recordOfError(call, error, now());
-    if (!record) throw error;
-    return record;
-  }
-}
-
-/** A release that fails is no loss: the lease runs out by itself. */
+/** A release may fail without harm: the lease expires by itself. */
 async function release<Transaction>(leases: Leases<Transaction>, lease: Lease): Promise<void> {
   await leases.change(lease, () => ({ kind: "release" })).catch(() => {});
 }
@@ -115,7 +98,7 @@ function renewRegularly<Transaction>(
     const held = await leases.change(lease, () => ({ kind: "renew", leaseMs }));
     if (!held) takenOver.abort();
   }
-  // A renewal that fails is tried again by the next one, well before the lease ends.
+  // After a failed renewal the next one tries again, well before the lease ends.
   const timer = setInterval(() => void renew().catch(() => {}), leaseMs / 4).unref();
   return () => clearInterval(timer);
 }
@@ -130,7 +113,7 @@ function externalCall<Transaction>(
   const steps = new Map(Object.entries(finished));
 
   function decode<Result>(payload: Payload): Result {
-    return call.codec.decode(payload) as Result; // `as`: it was encoded as one
+    return call.rules.codec.decode(payload) as Result; // `as`: it was encoded as one
   }
 
   async function write<Result>(
@@ -141,7 +124,7 @@ function externalCall<Transaction>(
     if (done) return decode(done);
     let payload: Payload | undefined;
     await changeOrThrow(leases, call, lease, async (transaction) => {
-      payload = call.codec.encode(await work(transaction));
+      payload = call.rules.codec.encode(await work(transaction));
       return { kind: "step", name, payload };
     });
     const saved = payload as unknown as Payload; // `as`: the change was carried out, so its work has run
@@ -180,7 +163,7 @@ async function changeOrThrow<Transaction>(
   );
 }
 
-/** The same call has the same downstream key for ever, so nothing needs to be stored for it. */
+/** Derived from the identity, so the same call always has the same downstream key and none is stored. */
 function downstreamKeyOf({ scope, field, key }: RecordIdentity): string {
   return uuidFromName(JSON.stringify([scope, field, key]), "5f6cd9e4-4c3c-5d0e-9a57-0d2f4a3c1b60");
 }

@@ -2,8 +2,15 @@ import { inspect } from "node:util";
 import { IdempotencyError, withKey } from "../errors.ts";
 import { checkOption, checkOptions, checkPositive, checkStore, isStringArray } from "../options.ts";
 import type { Store } from "../stores/store.ts";
-import type { Call, Concurrent, ErrorPolicy } from "./call.ts";
-import { type Effect, settle } from "./execute.ts";
+import {
+  type Call,
+  type CallRules,
+  type Concurrent,
+  createCall,
+  defaultRules,
+  type ErrorPolicy,
+} from "./call.ts";
+import { type Effect, execute } from "./execute.ts";
 import { fingerprint, ignoreTree } from "./fingerprint.ts";
 import { validKey } from "./key.ts";
 import type { ExternalCall } from "./lease.ts";
@@ -36,7 +43,7 @@ export interface OnceOptions extends PayloadOptions {
   readonly errors?: ErrorPolicy;
 }
 
-/** The result of a call, and where it came from. */
+/** The result of a call, and whether it is a replay. */
 export interface Once<Result> {
   readonly result: Result;
   /** True when the result was stored by an earlier call, false when this call ran. */
@@ -63,7 +70,7 @@ export function once<Transaction, Result>(
   options: OnceOptions,
   run: (transaction: Transaction) => Result | Promise<Result>,
 ): Promise<Once<Result>> {
-  return settleAndRead(store, options, { kind: "DATABASE", run });
+  return executeOnce(store, options, { kind: "DATABASE", run });
 }
 
 /**
@@ -75,10 +82,10 @@ export function onceExternal<Transaction, Result>(
   options: OnceOptions,
   run: (external: ExternalCall<Transaction>) => Result | Promise<Result>,
 ): Promise<Once<Result>> {
-  return settleAndRead(store, options, { kind: "EXTERNAL", run });
+  return executeOnce(store, options, { kind: "EXTERNAL", run });
 }
 
-async function settleAndRead<Transaction, Result>(
+async function executeOnce<Transaction, Result>(
   store: Store<Transaction>,
   options: OnceOptions,
   effect: Effect<Transaction>,
@@ -86,9 +93,9 @@ async function settleAndRead<Transaction, Result>(
   checkStore("once", store);
   const call = callOf(options);
   try {
-    const { record, replayed } = await settle(store, call, effect);
+    const { record, replayed } = await execute(store, call, effect);
     return {
-      result: call.codec.decode(record) as Result, // `as`: the codec returns what it was given
+      result: call.rules.codec.decode(record) as Result, // `as`: the codec returns what it was given
       replayed,
       resourceId: record.resourceId,
       createdAt: new Date(record.createdAt),
@@ -119,24 +126,36 @@ function callOf(options: OnceOptions): Call {
   check(options);
   const key = validKey(options.key, "`key`");
   if (key === undefined) throw new IdempotencyError("IDEMPOTENCY_KEY_MISSING", "once() requires a `key`.");
+  const print = fingerprint(options.input, ignoreTree(options.ignore ?? []));
+  return createCall(
+    scopeOf(options.scope),
+    options.field,
+    { sent: key, stored: key },
+    print,
+    rulesOf(options),
+  );
+}
+
+/** Building a codec costs more than a call's other rules, and most callers register no types. */
+const defaultCodec = createPayloadCodec();
+
+function rulesOf(options: OnceOptions): CallRules {
+  const hasOwnCodec = options.types !== undefined || options.maxBytes !== undefined;
   return {
-    identity: { scope: scopeOf(options.scope), field: options.field, key },
-    key: { sent: key, stored: key },
-    fingerprint: fingerprint(options.input, ignoreTree(options.ignore ?? [])),
-    resourceId: (options.resourceId ?? "id").split("."),
-    retentionMs: retentionMs(options.retention ?? "24h") as number, // `as`: it has been checked
-    concurrent: options.concurrent ?? "WAIT",
-    waitMs: options.waitMs ?? 10_000,
-    leaseMs: options.leaseMs ?? 30_000,
-    errors: options.errors ?? "RETRY",
-    codec: createPayloadCodec(options),
+    resourceId: (options.resourceId ?? defaultRules.resourceId).split("."),
+    retentionMs: retentionMs(options.retention ?? defaultRules.retention) as number, // `as`: it has been checked
+    concurrent: options.concurrent ?? defaultRules.concurrent,
+    waitMs: options.waitMs ?? defaultRules.waitMs,
+    leaseMs: options.leaseMs ?? defaultRules.leaseMs,
+    errors: options.errors ?? defaultRules.errors,
+    codec: hasOwnCodec ? createPayloadCodec(options) : defaultCodec,
   };
 }
 
 function check(options: OnceOptions): void {
   const caller = "once";
   checkOptions(caller, options, knownOptions);
-  // Without control characters, so that a field ends where it ends in the name of a flight.
+  // Without control characters: one of them separates the parts of an identity.
   const isField = (value: unknown) =>
     typeof value === "string" && value !== "" && !/\p{Cc}|\p{Cs}/u.test(value);
   if (!isField(options.field)) {

@@ -45,7 +45,7 @@ function refuseOtherArguments(written: DirectiveNode | ConstDirectiveNode): void
 /** A client that writes a key on a mutation without protection must not believe in it. */
 export function refuseClientKey<Config extends GraphQLFieldConfig<unknown, unknown>>(
   config: Config,
-  place: string,
+  coordinate: string,
   directive: GraphQLDirective,
 ): Config {
   const resolve = config.resolve ?? defaultFieldResolver;
@@ -56,7 +56,7 @@ export function refuseClientKey<Config extends GraphQLFieldConfig<unknown, unkno
     ) {
       throw new IdempotencyError(
         "IDEMPOTENCY_KEY_INVALID",
-        `${place} takes no idempotency key, so @${directive.name} would not protect it. Nothing was run. Leave the directive out.`,
+        `${coordinate} takes no idempotency key, so @${directive.name} would not protect it. Nothing was run. Leave the directive out.`,
       );
     }
     return resolve(root, args, context, info);

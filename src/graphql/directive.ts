@@ -8,6 +8,7 @@ import {
   isObjectType,
   parse,
 } from "graphql";
+import { defaultRules } from "../core/call.ts";
 import { createPayloadCodec, type PayloadCodec, type PayloadOptions } from "../core/payload.ts";
 import { SHARED } from "../core/scope.ts";
 import {
@@ -173,34 +174,34 @@ function transform<Context, Transaction>(
     leases: options.store.leases !== undefined,
   };
   const warn = options.warn ?? ((message: string) => process.emitWarning(message));
-  const forEachField: Omit<ProtectedField<Context, Transaction>, "place" | "policy"> = {
+  const forEachField: Omit<ProtectedField<Context, Transaction>, "coordinate" | "policy" | "rules"> = {
     store: options.store,
     scope: options.scope,
     header: options.header,
     clientDirective: options.clientDirective ? directive : undefined,
-    codec,
-    waitMs: options.waitMs ?? 10_000,
-    leaseMs: options.leaseMs ?? 30_000,
   };
+  const { waitMs = defaultRules.waitMs, leaseMs = defaultRules.leaseMs } = options;
 
   const transformed = mapSchema(schema, {
     [MapperKind.MUTATION_ROOT_FIELD]: (config, fieldName, typeName) => {
-      const place = `${typeName}.${fieldName}`;
+      const coordinate = `${typeName}.${fieldName}`;
       const field = mutation?.getFields()[fieldName];
       const ofField = field && directiveOn(field, directive.name);
       const excepted = except.delete(fieldName);
       if (excepted && ofField) {
         throw new Error(
-          `@${directive.name} on ${place}: the field is annotated and excepted. Drop one of the two.`,
+          `@${directive.name} on ${coordinate}: the field is annotated and excepted. Drop one of the two.`,
         );
       }
       if (!field || excepted || !(ofType || ofField)) {
-        if (options.requireOn === "all-mutations" && !excepted) throw unannotated(place, directive.name);
-        return options.clientDirective ? refuseClientKey(config, place, directive) : config;
+        if (options.requireOn === "all-mutations" && !excepted) throw unannotated(coordinate, directive.name);
+        return options.clientDirective ? refuseClientKey(config, coordinate, directive) : config;
       }
-      const where = `@${directive.name} on ${place}`;
-      const policy = policyFor(field, { ofType: ofType ?? {}, ofField: ofField ?? {} }, where, can, warn);
-      return protect(config, { ...forEachField, place, policy });
+      const label = `@${directive.name} on ${coordinate}`;
+      const policy = policyFor(field, { ofType: ofType ?? {}, ofField: ofField ?? {} }, label, can, warn);
+      const { resourceId, retentionMs, concurrent, errors } = policy;
+      const rules = { resourceId, retentionMs, concurrent, errors, waitMs, leaseMs, codec };
+      return protect(config, { ...forEachField, coordinate, policy, rules });
     },
   });
   const [unknown] = except;
@@ -221,9 +222,9 @@ function refuseElsewhere(schema: GraphQLSchema, name: string): void {
   }
 }
 
-function unannotated(place: string, name: string): Error {
+function unannotated(coordinate: string, name: string): Error {
   return new Error(
-    `${place} has no @${name}, and requireOn: "all-mutations" wants it on every mutation. Annotate the field, or add it to except if it is idempotent by nature.`,
+    `${coordinate} has no @${name}, and requireOn: "all-mutations" wants it on every mutation. Annotate the field, or add it to except if it is idempotent by nature.`,
   );
 }
 

@@ -6,12 +6,12 @@ import {
   type GraphQLResolveInfo,
   responsePathAsArray,
 } from "graphql";
-import { adviceOn, type Call, type Settled } from "../core/call.ts";
-import { settle } from "../core/execute.ts";
+import { type Call, type CallRules, createCall } from "../core/call.ts";
+import { type Effect, execute } from "../core/execute.ts";
 import { fingerprint } from "../core/fingerprint.ts";
 import { type Key, readKey } from "../core/key.ts";
 import type { ExternalCall } from "../core/lease.ts";
-import type { PayloadCodec } from "../core/payload.ts";
+import { type Executed, isResult } from "../core/record.ts";
 import { type SHARED, scopeOf } from "../core/scope.ts";
 import { IdempotencyError, maskedError, withKey } from "../errors.ts";
 import type { ErrorAdvice } from "../protocol.ts";
@@ -31,97 +31,155 @@ export interface ExternalContext<Transaction> {
 }
 
 type FieldConfig = GraphQLFieldConfig<unknown, unknown>;
+type Resolver = NonNullable<FieldConfig["resolve"]>;
 
 /** A field of the mutation type, and all that its calls need. */
 export interface ProtectedField<Context, Transaction> {
-  /** The field's coordinate. */
-  readonly place: string;
+  readonly coordinate: string;
   readonly policy: Policy;
+  readonly rules: CallRules;
   readonly store: Store<Transaction>;
   readonly scope: ((context: Context) => string | Promise<string>) | typeof SHARED;
   readonly header: ((context: Context) => unknown) | undefined;
   /** The directive, when clients may write it on a field of their operation. */
   readonly clientDirective: GraphQLDirective | undefined;
-  readonly codec: PayloadCodec;
-  readonly waitMs: number;
-  readonly leaseMs: number;
 }
 
 const protectedResolvers = new WeakSet<object>();
 
-/** The wrapped resolver: finds out which call it is, has it settled, and answers with what was stored. */
+/** Wraps the field's resolver: identify the call → execute it, or replay its record → answer. */
 export function protect<Context, Transaction>(
   config: FieldConfig,
   field: ProtectedField<Context, Transaction>,
 ): FieldConfig {
-  const { policy, store } = field;
   const resolve = config.resolve ?? defaultFieldResolver;
   if (protectedResolvers.has(resolve)) {
     throw new Error(
-      `${field.place} is protected already, and a call would wait for itself. Call transform() once on a schema.`,
+      `${field.coordinate} is protected already, and a call would wait for itself. Call transform() once on a schema.`,
     );
   }
 
-  async function idempotentResolver(...[root, args, context, info]: Parameters<typeof resolve>) {
-    let key: Key | undefined;
-    let call: Call | undefined;
-    let settled: Settled | undefined;
-    let hasRun = false;
-    try {
-      // `as`: the schema's author says by the type of `scope` what the context is
-      const scope = scopeOf(
-        typeof field.scope === "function" ? await field.scope(context as Context) : field.scope,
-      );
-      key = keyOf(field, args, context as Context, info);
-      const run = async (granted: object) => {
-        hasRun = true;
-        const result = await resolve(root, args, extended(context, granted), info);
-        if (result instanceof Error) throw result; // to graphql-js, an error returned is an error thrown
-        return result;
-      };
-      if (!key) return await runUnprotected(field, (tx) => run({ tx }));
-      call = callOf(field, scope, key, args);
-      settled = await settle(
-        store,
-        call,
-        policy.effects === "EXTERNAL"
-          ? { kind: "EXTERNAL", run: (idempotency) => run({ idempotency }) }
-          : { kind: "DATABASE", run: (tx) => run({ tx }) },
-      );
-      const result = field.codec.decode(settled.record);
-      report(context, info, call, settled);
-      return result;
-    } catch (error) {
-      if (error instanceof IdempotencyError) throw key ? withKey(error, key.sent) : error;
-      if (call && settled) report(context, info, call, settled); // a stored error is a result, too
-      // What a transaction did has been rolled back; what another system did has not. And where the resolver
-      // was not reached, an earlier try may have had its effect.
-      const hadNoEffect = (hasRun || settled !== undefined) && policy.effects === "DATABASE";
-      const advice = call
-        ? adviceOn(call, error, hadNoEffect)
-        : { key: key?.sent ?? null, retryable: true, safeToUseNewKey: hadNoEffect };
-      throw answerFor(error, advice, info);
-    }
+  function idempotentResolver(...[root, args, context, info]: Parameters<Resolver>) {
+    return new FieldCall(field, resolve, root, args, context, info).answer();
   }
 
   protectedResolvers.add(idempotentResolver);
   return { ...config, resolve: idempotentResolver };
 }
 
-function keyOf<Context, Transaction>(
-  { policy, clientDirective, header }: ProtectedField<Context, Transaction>,
-  args: Record<string, unknown>,
-  context: Context,
-  info: GraphQLResolveInfo,
-): Key | undefined {
-  return readKey(
-    {
-      directive: clientDirective && clientKey(clientDirective, info),
-      argument: policy.argument && valueAt(args, policy.argument),
-      header: header?.(context),
-    },
-    String(info.path.key),
-  );
+/**
+ * One call of a protected field.
+ *
+ * started → identified (key) → [ run (the resolver was reached) ] → executed (record) → answered
+ *
+ * An error can come at any of these points. How far the call got decides what its client is told.
+ */
+class FieldCall<Context, Transaction> {
+  readonly #field: ProtectedField<Context, Transaction>;
+  readonly #resolve: Resolver;
+  readonly #root: unknown;
+  readonly #args: Record<string, unknown>;
+  readonly #context: unknown;
+  readonly #info: GraphQLResolveInfo;
+  #key: Key | undefined;
+  #call: Call | undefined;
+  #hasRun = false;
+  #executed: Executed | undefined;
+
+  constructor(
+    field: ProtectedField<Context, Transaction>,
+    resolve: Resolver,
+    root: unknown,
+    args: Record<string, unknown>,
+    context: unknown,
+    info: GraphQLResolveInfo,
+  ) {
+    this.#field = field;
+    this.#resolve = resolve;
+    this.#root = root;
+    this.#args = args;
+    this.#context = context;
+    this.#info = info;
+  }
+
+  async answer(): Promise<unknown> {
+    try {
+      const call = await this.#identify();
+      if (!call) return await this.#runWithoutKey();
+      this.#executed = await execute(this.#field.store, call, this.#effect());
+      const result = call.rules.codec.decode(this.#executed.record);
+      this.#report(call, this.#executed);
+      return result;
+    } catch (error) {
+      throw this.#errorFor(error);
+    }
+  }
+
+  /** @returns undefined when the client sent no key */
+  async #identify(): Promise<Call | undefined> {
+    const { coordinate, policy, rules, scope, header, clientDirective } = this.#field;
+    const context = this.#context as Context; // `as`: the schema's author says by the type of `scope` what it is
+    const scopeName = scopeOf(typeof scope === "function" ? await scope(context) : scope);
+    this.#key = readKey(
+      {
+        directive: clientDirective && clientKey(clientDirective, this.#info),
+        argument: policy.argument && valueAt(this.#args, policy.argument),
+        header: header?.(context),
+      },
+      String(this.#info.path.key),
+    );
+    if (!this.#key) return undefined;
+    const print = fingerprint(this.#args, policy.ignore);
+    this.#call = createCall(scopeName, coordinate, this.#key, print, rules);
+    return this.#call;
+  }
+
+  #effect(): Effect<Transaction> {
+    return this.#field.policy.effects === "EXTERNAL"
+      ? { kind: "EXTERNAL", run: (idempotency) => this.#run({ idempotency }) }
+      : { kind: "DATABASE", run: (tx) => this.#run({ tx }) };
+  }
+
+  async #run(granted: object): Promise<unknown> {
+    this.#hasRun = true;
+    const result = await this.#resolve(this.#root, this.#args, extended(this.#context, granted), this.#info);
+    if (result instanceof Error) throw result; // to graphql-js, an error returned is an error thrown
+    return result;
+  }
+
+  async #runWithoutKey(): Promise<unknown> {
+    const { policy, store } = this.#field;
+    if (policy.required) throw missingKey(this.#field);
+    return store.write((tx) => this.#run({ tx }));
+  }
+
+  #report({ key }: Call, { record, replayed }: Executed): void {
+    reportOutcome(this.#context, () => ({
+      path: responsePathAsArray(this.#info.path),
+      key: key.sent,
+      replayed,
+      resourceId: record.resourceId,
+      createdAt: new Date(record.createdAt).toISOString(),
+      expiresAt: new Date(record.expiresAt).toISOString(),
+    }));
+  }
+
+  #errorFor(error: unknown): GraphQLError {
+    if (error instanceof IdempotencyError) return this.#key ? withKey(error, this.#key.sent) : error;
+    if (this.#call && this.#executed) this.#report(this.#call, this.#executed); // a stored error is a result, too
+    return answerFor(error, this.#adviceOn(error), this.#info);
+  }
+
+  #adviceOn(error: unknown): ErrorAdvice {
+    // A transaction's writes have been rolled back; effects in another system have not. And a call that failed
+    // before its resolver was reached may have had its effect in an earlier try.
+    const wasReached = this.#hasRun || this.#executed !== undefined;
+    return {
+      key: this.#key?.sent ?? null,
+      retryable: !(this.#call && isResult(this.#call, error)),
+      safeToUseNewKey: wasReached && this.#field.policy.effects === "DATABASE",
+    };
+  }
 }
 
 function valueAt(args: Record<string, unknown>, path: readonly string[]): unknown {
@@ -133,37 +191,17 @@ function valueAt(args: Record<string, unknown>, path: readonly string[]): unknow
   return value;
 }
 
-function callOf<Context, Transaction>(
-  { place, policy, codec, waitMs, leaseMs }: ProtectedField<Context, Transaction>,
-  scope: string,
-  key: Key,
-  args: Record<string, unknown>,
-): Call {
-  return {
-    identity: { scope, field: place, key: key.stored },
-    key,
-    fingerprint: fingerprint(args, policy.ignore),
-    resourceId: policy.resourceId,
-    retentionMs: policy.retentionMs,
-    concurrent: policy.concurrent,
-    waitMs,
-    leaseMs,
-    errors: policy.errors,
-    codec,
-  };
-}
-
-async function runUnprotected<Context, Transaction>(
-  { policy, clientDirective, header, store }: ProtectedField<Context, Transaction>,
-  run: (tx: Transaction) => unknown,
-): Promise<unknown> {
-  if (!policy.required) return store.write(run);
+function missingKey<Context, Transaction>({
+  policy,
+  clientDirective,
+  header,
+}: ProtectedField<Context, Transaction>): IdempotencyError {
   const sources = [
     policy.argument && `in the argument ${policy.argument.join(".")}`,
     clientDirective && `on the field as @${clientDirective.name}(key:)`,
     header && "in the Idempotency-Key header",
   ].filter(Boolean);
-  throw new IdempotencyError(
+  return new IdempotencyError(
     "IDEMPOTENCY_KEY_MISSING",
     `This mutation requires an idempotency key, ${sources.join(" or ")}, but none was sent. Send a UUID, the same one with every retry of this call.`,
   );
@@ -178,25 +216,9 @@ function extended(context: unknown, granted: object): object {
   return Object.assign(Object.create(Object.getPrototypeOf(context)), context, granted);
 }
 
-function report(
-  context: unknown,
-  info: GraphQLResolveInfo,
-  { key }: Call,
-  { record, replayed }: Settled,
-): void {
-  reportOutcome(context, () => ({
-    path: responsePathAsArray(info.path),
-    key: key.sent,
-    replayed,
-    resourceId: record.resourceId,
-    createdAt: new Date(record.createdAt).toISOString(),
-    expiresAt: new Date(record.expiresAt).toISOString(),
-  }));
-}
-
 /**
- * The error that the client gets, with advice on retries: a GraphQL error as it is; all else is a fault that
- * nobody meant to show, and is masked.
+ * The error that the client gets, with advice on retries. A GraphQL error stays as it is; every other error is
+ * unexpected, and is masked.
  */
 function answerFor(error: unknown, advice: ErrorAdvice, info: GraphQLResolveInfo): GraphQLError {
   const shown = error instanceof GraphQLError ? error : maskedError(error);

@@ -1,16 +1,16 @@
 import { IdempotencyError, unavailable } from "../../errors.ts";
 
 /**
- * SQLSTATEs that speak of the server, its disk or its connections, not of the statement
- * (postgresql.org/docs/current/errcodes-appendix.html): a connection that fails or is refused, too few resources, a server
- * that shuts down or starts up, system and internal errors, a standby that can't be written to, and a
- * transaction that the server ended because it was idle for too long.
+ * SQLSTATEs that concern the server, its disk or its connections, not the statement
+ * (postgresql.org/docs/current/errcodes-appendix.html): failed and refused connections, missing resources,
+ * shutdown and startup, system and internal errors, writes to a standby, and a transaction that the server
+ * ended because it was idle for too long.
  */
 const storeFault = /^(?:08|28|3D|53|57P|58|F0|XX|25006$|25P03$|25P04$)/;
-/** A serialization failure and a deadlock: the server asks for the transaction to be run again. */
+/** A serialization failure and a deadlock: the server asks for another run of the transaction. */
 const transient = /^(?:40001|40P01)$/;
 
-/** The SQLSTATE of what PostgreSQL itself answered, at the root of an error. */
+/** The SQLSTATE of the server's own error, if there is one among an error and its causes. */
 export function sqlStateOf(error: unknown): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if ("severity" in cause && "code" in cause && typeof cause.code === "string") return cause.code;
@@ -18,7 +18,7 @@ export function sqlStateOf(error: unknown): string | undefined {
   return undefined;
 }
 
-/** The name of the violated constraint: node-postgres and postgres.js each have their own for it. */
+/** The name of the violated constraint, which node-postgres and postgres.js keep under different names. */
 export function constraintOf(error: unknown): unknown {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if ("constraint" in cause) return cause.constraint;
@@ -35,7 +35,7 @@ export function isTransient(error: unknown): boolean {
   return transient.test(sqlStateOf(error) ?? "");
 }
 
-/** `statement_timeout` ended the statement, or an administrator did. */
+/** Whether `statement_timeout` or an administrator ended the statement. */
 export function isCancelled(error: unknown): boolean {
   return sqlStateOf(error) === "57014";
 }
@@ -48,8 +48,8 @@ export function noConnection(): IdempotencyError {
   return unavailable("No connection to the database became free in time.");
 }
 
-/** The error of a statement of the store's own that stands alone: nobody but the database can have caused it. */
-export function asFaultOfStore(error: unknown): Error {
+/** Translates the error of a statement outside of calls' transactions, which no resolver can have caused. */
+export function asStoreError(error: unknown): Error {
   if (error instanceof IdempotencyError) return error;
   const state = sqlStateOf(error);
   if (state === "42P01" || state === "42703") {

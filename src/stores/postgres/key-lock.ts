@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { sql } from "drizzle-orm";
 import type { RecordIdentity } from "../store.ts";
-import { type RawRows, rowsOf } from "./drivers/driver.ts";
+import type { RawRows } from "./drivers/driver.ts";
+import { rowsOfEach } from "./drivers/results.ts";
 import { isLockTimeout } from "./faults.ts";
 import { hasStandby } from "./standby.ts";
 
@@ -11,30 +12,30 @@ interface Executor {
 }
 
 /**
- * The lock that holds calls with one identity apart, over all processes: an advisory lock, until the end of
- * the transaction.
+ * The statement that tries to take the lock of a key: an advisory lock, held until the transaction ends. It
+ * separates calls with one identity across all processes.
  *
- * The other design, to insert an unfinished record first (ON CONFLICT makes a duplicate wait for it) and to
- * complete it at the end, makes as many round trips. But it writes the record twice, in the log and in every
- * index; each call leaves a dead row behind, which is autovacuum's work; and a duplicate can't be refused at once
- * (`concurrent: REJECT`), since it waits inside of its INSERT. Side by side (`npm run bench`), PostgreSQL spends 5 %
- * more CPU on a call with it, and the API less; on two cores that all share, it was as fast (1.06, 0.90–4.95).
+ * Rejected: to insert an unfinished record first (ON CONFLICT makes a duplicate wait for it) and to complete it
+ * at the end. That takes as many round trips, but writes the record twice, to the log and to every index. Each
+ * call leaves a dead row for autovacuum. And a duplicate can't be refused at once (`concurrent: REJECT`), since
+ * it waits inside its INSERT. Measured side by side (`npm run bench`), a call costs PostgreSQL 5 % more CPU and
+ * the API less; with both on the same two cores, the speed was the same (ratio 1.06, 0.90–4.95).
  */
 export function tryLock(identity: RecordIdentity): string {
   return `SELECT pg_try_advisory_xact_lock(${numberOf(identity)}) AS locked, ${hasStandby} AS has_standby`;
 }
 
-/** Whether {@link tryLock} got it. */
+/** Whether {@link tryLock} took the lock. */
 export function hasLock(results: RawRows): boolean {
   return results[0]?.locked === true;
 }
 
-/** The lock was held for longer than a call would wait. */
+/** Another transaction held the lock for longer than this call was to wait. */
 export class LockHeld extends Error {}
 
 /**
- * Waits for the lock, and then runs `select`: a statement of its own, whose snapshot has what the other call
- * has committed.
+ * Waits for the lock, and then runs `select` as a statement of its own, so that its snapshot includes what the
+ * other call has committed.
  *
  * @throws {LockHeld} after `waitMs`
  */
@@ -53,13 +54,13 @@ export async function waitForLock(
     select,
   ].join("; ");
   try {
-    return rowsOf(await tx.execute(sql.raw(text))).at(-1) ?? [];
+    return rowsOfEach(await tx.execute(sql.raw(text))).at(-1) ?? [];
   } catch (error) {
     throw isLockTimeout(error) ? new LockHeld() : error;
   }
 }
 
-/** 64 bits of a hash: that two identities meet is next to impossible, and they would only wait for each other. */
+/** 64 bits of a hash. A collision is next to impossible, and would only make two calls wait for each other. */
 function numberOf({ scope, field, key }: RecordIdentity): bigint {
   return createHash("sha256").update(`${field}\0${key}\0${scope}`).digest().readBigInt64BE();
 }

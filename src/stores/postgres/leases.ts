@@ -1,16 +1,12 @@
 import { unavailable } from "../../errors.ts";
-import { blockingClaim, newClaimRow } from "../row.ts";
+import { blockingClaim, changedRow, claimed, isOwned, newClaimRow } from "../row.ts";
 import type { Claim, ClaimRequest, Lease, LeaseChange, Leases, RecordIdentity } from "../store.ts";
 import { hasLock, LockHeld, tryLock, waitForLock } from "./key-lock.ts";
 import { type RowStatements, rowOf } from "./rows.ts";
-import { closingOfReplay } from "./standby.ts";
-import type { Row } from "./table.ts";
-import { nothingMore, type Transactions } from "./transactions.ts";
+import { replayBarrier } from "./standby.ts";
+import { type Transactions, withoutRecord } from "./transactions.ts";
 
-/**
- * Leases in the table of records. A claim is a row with `lease_until`; its payload holds the finished steps.
- * The call's end turns the row into the record. Whoever writes a row has the lock of its key.
- */
+/** Leases in the table of records: see `Row`. Every write of a row happens under the lock of its key. */
 export function postgresLeases<Tx extends Parameters<typeof waitForLock>[0]>(
   transactions: Transactions<Tx>,
   statements: RowStatements,
@@ -21,40 +17,36 @@ export function postgresLeases<Tx extends Parameters<typeof waitForLock>[0]>(
 
   function claim(identity: RecordIdentity, request: ClaimRequest): Promise<Claim> {
     const select = statements.select(identity);
-    return refusingWhatIsLocked(
+    return unavailableWhileLocked(
       transactions.run<Claim>({
         opening: `${tryLock(identity)}; ${select}`,
         async work(tx, [locked = [], selected = []]) {
           const seen = blockingClaim(rowOf(selected), request, now());
-          if (!hasLock(locked) && seen) return nothingMore(seen, closingOfReplay(locked));
+          if (!hasLock(locked) && seen) return withoutRecord(seen, replayBarrier(locked));
           const row = rowOf(hasLock(locked) ? selected : await waitForLock(tx, identity, select, wait));
-          const holder = blockingClaim(row, request, now());
-          if (holder) return nothingMore(holder, closingOfReplay(locked));
-          const claimed = newClaimRow(identity, request, row, now());
-          const lease: Lease = { identity, fencingToken: claimed.fencingToken };
-          return {
-            result: { kind: "claimed", lease, steps: JSON.parse(claimed.payload) },
-            closing: statements.put(claimed),
-            undo: false,
-          };
+          const blocking = blockingClaim(row, request, now());
+          if (blocking) return withoutRecord(blocking, replayBarrier(locked));
+          const claim = newClaimRow(identity, request, row, now());
+          return { result: claimed(claim), closing: statements.put(claim), undo: false };
         },
       }),
     );
   }
 
   function change(
-    { identity, fencingToken }: Lease,
+    lease: Lease,
     work: (transaction: Tx) => LeaseChange | Promise<LeaseChange>,
   ): Promise<boolean> {
-    // For update, so that no purge removes it meanwhile.
+    const { identity } = lease;
+    // For update, so that no purge deletes the row during the work.
     const select = statements.selectForUpdate(identity);
-    return refusingWhatIsLocked(
+    return unavailableWhileLocked(
       transactions.run<boolean>({
         opening: `${tryLock(identity)}; ${select}`,
         async work(tx, [locked = [], selected = []], bounded) {
           const row = rowOf(hasLock(locked) ? selected : await waitForLock(tx, identity, select, wait));
-          if (row?.fencingToken !== fencingToken || row.leaseUntil === null) return nothingMore(false);
-          const changed = after(await bounded(() => work(tx)), row, now());
+          if (!isOwned(row, lease)) return withoutRecord(false);
+          const changed = changedRow(row, await bounded(() => work(tx)), now());
           return { result: true, closing: statements.put(changed), undo: false };
         },
       }),
@@ -64,29 +56,11 @@ export function postgresLeases<Tx extends Parameters<typeof waitForLock>[0]>(
   return { claim, change };
 }
 
-async function refusingWhatIsLocked<Result>(running: Promise<Result>): Promise<Result> {
+async function unavailableWhileLocked<Result>(running: Promise<Result>): Promise<Result> {
   try {
     return await running;
   } catch (error) {
     if (!(error instanceof LockHeld)) throw error;
     throw unavailable("Another process has held the lock of this key for too long.", error);
-  }
-}
-
-/** What a change makes of the row. */
-function after(change: LeaseChange, row: Row, time: number): Row {
-  switch (change.kind) {
-    case "renew": {
-      const leaseUntil = time + change.leaseMs;
-      return { ...row, leaseUntil, expiresAt: Math.max(row.expiresAt, leaseUntil) };
-    }
-    case "step": {
-      const steps = { ...JSON.parse(row.payload), [change.name]: change.payload };
-      return { ...row, payload: JSON.stringify(steps) };
-    }
-    case "finish":
-      return { ...row, ...change.record, leaseUntil: null };
-    case "release":
-      return { ...row, leaseUntil: time };
   }
 }

@@ -2,14 +2,14 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
 import type { RecordIdentity, StoredRecord } from "../store.ts";
 import { withTimeout } from "../with-timeout.ts";
-import type { AnyDatabase } from "./drivers/driver.ts";
-import { asFaultOfStore, noConnection } from "./faults.ts";
-import { hasStandby, mark } from "./standby.ts";
-import { refuseNul } from "./statement.ts";
+import type { AnyDatabase } from "./database.ts";
+import { asStoreError, noConnection } from "./faults.ts";
+import { hasStandby, walMarker } from "./standby.ts";
+import { refuseNul } from "./statement-text.ts";
 import { idempotencyRecords } from "./table.ts";
-import { nothingMore, type Transactions } from "./transactions.ts";
+import { type Transactions, withoutRecord } from "./transactions.ts";
 
-interface Wanted {
+interface PendingLookUp {
   readonly identity: RecordIdentity;
   readonly resolve: (record: StoredRecord | undefined) => void;
   readonly reject: (error: unknown) => void;
@@ -17,18 +17,18 @@ interface Wanted {
 
 type Found = Awaited<ReturnType<ReturnType<typeof prepareLookUp>["execute"]>>;
 
-/** Most look-ups that share one query. */
-const mostAtOnce = 500;
+/** How many look-ups share one query at most. */
+const maxBatchSize = 500;
 
 /**
- * Looks records up, outside of any transaction. Look-ups that come while one is under way share the next query:
- * what a query costs is its round trip, so a busy server pays a small part of one for each call.
+ * Looks up records outside any transaction. Look-ups that arrive while a query is running share the next one.
+ * The cost of a query is its round trip, so each call on a busy server pays a small part of one.
  */
 export class LookUp<Tx extends AnyDatabase> {
   readonly #prepared: ReturnType<typeof prepareLookUp>;
   readonly #transactions: Transactions<Tx>;
   readonly #now: () => number;
-  #waiting: Wanted[] = [];
+  #pending: PendingLookUp[] = [];
   #isRunning = false;
 
   constructor(db: AnyDatabase, transactions: Transactions<Tx>, now: () => number) {
@@ -39,71 +39,74 @@ export class LookUp<Tx extends AnyDatabase> {
 
   find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
     return new Promise((resolve, reject) => {
-      refuseNul(identity.scope); // it would fail the query that others share
-      this.#waiting.push({ identity, resolve, reject });
+      refuseNul(identity.scope); // else the query of the whole batch would fail
+      this.#pending.push({ identity, resolve, reject });
       if (!this.#isRunning) void this.#run();
     });
   }
 
   async #run(): Promise<void> {
     this.#isRunning = true;
-    // Calls that arrive in the same turn of the event loop share the query.
+    // Calls of one turn of the event loop share the query.
     await nextTurn();
-    while (this.#waiting.length > 0) await this.#answer(this.#waiting.splice(0, mostAtOnce));
+    while (this.#pending.length > 0) await this.#answer(this.#pending.splice(0, maxBatchSize));
     this.#isRunning = false;
   }
 
-  async #answer(batch: readonly Wanted[]): Promise<void> {
+  async #answer(batch: readonly PendingLookUp[]): Promise<void> {
     try {
       const looking = this.#prepared.execute(this.#valuesFor(batch));
       const found = await withTimeout(looking, this.#transactions.deadlineMs, noConnection);
       if (!found.some(({ hasStandby }) => hasStandby)) {
-        settle(batch, found);
+        resolveAll(batch, found);
         return;
       }
       const hits = new Set(found.map(({ position }) => position));
-      void this.#answerInTransaction(batch.filter((_, index) => hits.has(index + 1))); // nobody else waits for it
+      void this.#answerInTransaction(batch.filter((_, index) => hits.has(index + 1))); // misses don't wait for it
       const misses = batch.filter((_, index) => !hits.has(index + 1));
-      settle(misses, []);
+      resolveAll(misses, []);
     } catch (error) {
-      refuse(batch, error);
+      rejectAll(batch, error);
     }
   }
 
-  /** See {@link hasStandby}. What has been read is waited for where it was read: elsewhere may be another primary. */
-  async #answerInTransaction(batch: readonly Wanted[]): Promise<void> {
+  /**
+   * Reads again, and waits until the standby has what was read: see {@link hasStandby}. Both happen on one
+   * connection, since another may lead to another primary.
+   */
+  async #answerInTransaction(batch: readonly PendingLookUp[]): Promise<void> {
     try {
       const found = await this.#transactions.run<Found>({
         work: async (tx, _opened, bounded) =>
-          nothingMore(await bounded(() => prepareLookUp(tx).execute(this.#valuesFor(batch))), mark),
+          withoutRecord(await bounded(() => prepareLookUp(tx).execute(this.#valuesFor(batch))), walMarker),
       });
-      settle(batch, found);
+      resolveAll(batch, found);
     } catch (error) {
-      refuse(batch, error);
+      rejectAll(batch, error);
     }
   }
 
-  #valuesFor(batch: readonly Wanted[]): { readonly asked: string; readonly now: number } {
+  #valuesFor(batch: readonly PendingLookUp[]): { readonly asked: string; readonly now: number } {
     const asked = batch.map(({ identity: { key, field, scope } }) => [key, field, scope]);
     return { asked: JSON.stringify(asked), now: this.#now() };
   }
 }
 
-function settle(batch: readonly Wanted[], found: Found): void {
+function resolveAll(batch: readonly PendingLookUp[], found: Found): void {
   const records = new Map<number, StoredRecord>();
   for (const { position, hasStandby, ...record } of found) records.set(position, record);
   for (const [index, { resolve }] of batch.entries()) resolve(records.get(index + 1));
 }
 
-function refuse(batch: readonly Wanted[], error: unknown): void {
-  const storeError = asFaultOfStore(error);
+function rejectAll(batch: readonly PendingLookUp[], error: unknown): void {
+  const storeError = asStoreError(error);
   for (const { reject } of batch) reject(storeError);
 }
 
 /**
- * One text has all that is asked for, since the drivers write arrays each in its own way. Lateral and limited,
- * it is answered by one step into the index for each key; as a join, PostgreSQL would rather read a small table
- * as a whole.
+ * The query for live records (`liveRecord` in row.ts), so that other rows are not sent at all. All identities are
+ * one text, since each driver writes arrays in its own way. Because it is lateral and limited, each identity takes
+ * one descent of the index; for a plain join, PostgreSQL would read the whole of a small table.
  */
 function prepareLookUp(db: AnyDatabase) {
   const { leaseUntil, fencingToken, ...columns } = getTableColumns(idempotencyRecords);

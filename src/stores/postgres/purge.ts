@@ -1,18 +1,18 @@
 import { lte, sql } from "drizzle-orm";
 import { withTimeout } from "../with-timeout.ts";
-import type { AnyDatabase } from "./drivers/driver.ts";
-import { asFaultOfStore, noConnection } from "./faults.ts";
+import type { AnyDatabase } from "./database.ts";
+import { asStoreError, noConnection } from "./faults.ts";
 import { idempotencyRecords, recordsTable } from "./table.ts";
 
-/** Most records that one step of a purge deletes: locks and log in small pieces, which a standby keeps up with. */
-const chunk = 1_000;
+/** How many records one statement deletes at most, so that locks are short and a standby keeps up with the log. */
+const maxBatchSize = 1_000;
 
 /**
- * Deletes what has expired, from the table or from one partition of it, and tells how many that was. Several
- * processes at it share the work, since none waits for what another deletes.
+ * Deletes expired records from the table or one of its partitions, and returns their number. Several processes
+ * that purge at once share the work, since each skips the rows that another deletes.
  *
- * By the key, not by ctid: that names a row only within one partition, and is not known to all that speak
- * PostgreSQL's protocol.
+ * Rows are named by their key, not by ctid: a ctid is unique within one partition only, and not every database
+ * with PostgreSQL's protocol has it.
  */
 export async function purgeExpired(
   db: AnyDatabase,
@@ -27,7 +27,7 @@ export async function purgeExpired(
       .select({ key, field, scope })
       .from(table)
       .where(lte(expiresAt, now()))
-      .limit(chunk)
+      .limit(maxBatchSize)
       .for("update", { skipLocked: true });
     const deletion = db
       .delete(table)
@@ -35,9 +35,9 @@ export async function purgeExpired(
       .returning({ expiresAt })
       .execute();
     const deleted = await withTimeout(deletion, deadlineMs, noConnection).catch((error: unknown) => {
-      throw asFaultOfStore(error);
+      throw asStoreError(error);
     });
     total += deleted.length;
-    if (deleted.length < chunk) return total;
+    if (deleted.length < maxBatchSize) return total;
   }
 }

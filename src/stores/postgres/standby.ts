@@ -1,21 +1,25 @@
 import type { RawRows } from "./drivers/driver.ts";
 
 /**
- * What everybody reads on the primary, its synchronous standby may not have yet: a commit that waits for the
- * standby has been written, and becomes visible when its wait is cancelled, its connection terminated, or the
- * server started anew (postgresql.org/docs/current/warm-standby.html, "Planning for High Availability"). A
- * replay of such a record would acknowledge what a failover loses. So where there is a synchronous standby, a
- * replay ends as a first call does: with a commit that waits for it.
+ * A replay must not acknowledge a record that a failover could lose. The primary shows such records: a commit
+ * that waits for the synchronous standby has been written, and becomes visible when its wait is cancelled, its
+ * connection is terminated, or the server restarts (postgresql.org/docs/current/warm-standby.html, "Planning
+ * for High Availability"). So where there is a synchronous standby, a replay ends as a first call does: with a
+ * commit that waits for it.
  */
 export const hasStandby = "current_setting('synchronous_standby_names', true) <> ''";
 
 /**
- * Only a transaction that has written something waits. This writes into the log and into no table; its commit
- * stands behind all that has been read before.
+ * Writes to the log and to no table. Only a transaction that has written something waits for the standby, and its
+ * commit follows everything that it has read.
  */
-export const mark = "SELECT pg_logical_emit_message(true, 'idempotent replay', '')";
+export const walMarker = "SELECT pg_logical_emit_message(true, 'idempotent replay', '')";
 
-/** What a transaction that replays is closed with, given the result of a statement that asked for {@link hasStandby}. */
-export function closingOfReplay([row]: RawRows): string {
-  return row?.has_standby === true ? mark : "";
+/**
+ * What to send with the COMMIT of a replay, so that it waits for the synchronous standby, if there is one.
+ *
+ * @param rows the result of a statement that selects {@link hasStandby} as `has_standby`
+ */
+export function replayBarrier([row]: RawRows): string {
+  return row?.has_standby === true ? walMarker : "";
 }

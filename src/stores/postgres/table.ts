@@ -10,7 +10,7 @@ const columns = {
   payload: text("payload").notNull(),
   createdAt: bigint("created_at", { mode: "number" }).notNull(),
   expiresAt: bigint("expires_at", { mode: "number" }).notNull(),
-  /** Set while the row is a claim (`effects: EXTERNAL`), whose payload holds its finished steps. */
+  /** Set while the row is a claim (`effects: EXTERNAL`), whose payload holds the completed steps. */
   leaseUntil: bigint("lease_until", { mode: "number" }),
   fencingToken: bigint("fencing_token", { mode: "number" }),
 };
@@ -22,23 +22,20 @@ const columns = {
  * Times are milliseconds since the epoch, by the clock of the API server.
  */
 export const idempotencyRecords = pgTable("idempotency_records", columns, (table) => [
-  // The key first: with time-ordered keys (UUIDv7) each insert goes to the end of this index, whoever's it is.
+  // The key first: with time-ordered keys (UUIDv7), inserts of all scopes append to the end of this index.
   primaryKey({ name: primaryKeyName, columns: [table.key, table.field, table.scope] }),
   index("idempotency_records_resource_id").on(table.resourceId),
   index("idempotency_records_expires_at").on(table.expiresAt),
 ]);
 
-/** One partition of the table, by its name. */
+/** A partition of the table, given its name. */
 export function recordsTable(name: string) {
   return pgTable(name, columns);
 }
 
 const primaryKeyName = "idempotency_records_key";
 
-/** Whether it is what PostgreSQL names when two calls wrote a record under one key: of a partition, its own. */
+/** Whether a violated constraint is the primary key of the table or of a partition: two calls wrote one key. */
 export function isPrimaryKey(constraint: unknown): boolean {
   return constraint === primaryKeyName || /^idempotency_records_\w+_pkey$/.test(String(constraint));
 }
-
-/** A row: a record, or a claim. */
-export type Row = typeof idempotencyRecords.$inferSelect;

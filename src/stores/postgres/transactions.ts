@@ -1,28 +1,29 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { deadlineExceeded, unavailable } from "../../errors.ts";
 import { withTimeout } from "../with-timeout.ts";
+import { ConnectionState } from "./connection-state.ts";
 import type { Driver, Ending, RawRows } from "./drivers/driver.ts";
 import { constraintOf, isCancelled, isStoreFault, isTransient, noConnection, sqlStateOf } from "./faults.ts";
 import { isPrimaryKey } from "./table.ts";
-import { Watch } from "./watch.ts";
 
 export interface TransactionOptions {
   /**
-   * How long a transaction may last, a statement of it take, its COMMIT be unanswered, and a call wait for a
+   * Longest duration of a transaction, of each of its statements, of its COMMIT, and of the wait for a
    * connection, in milliseconds. @default 10_000
    */
   readonly deadlineMs?: number;
 }
 
-/** How often a transaction is run at most, when PostgreSQL asks for that. */
-const mostAttempts = 6;
+/** How often a transaction is run at most when PostgreSQL asks for another run. */
+const maxAttempts = 6;
 
-/** A transaction's own statements, and how `work` is bounded in time. */
+/** What one transaction runs. */
 export interface Plan<Transaction, Result> {
   /** Two queries, sent with BEGIN. @default none */
   readonly opening?: string;
+  /** Whether the ending may undo the writes of the work. @default false */
   readonly mayUndo?: boolean;
-  /** Gets the results of the opening's two queries. */
+  /** Gets the results of the opening's two queries, and a function that limits a step to the deadline. */
   readonly work: (
     tx: Transaction,
     opened: readonly RawRows[],
@@ -30,17 +31,17 @@ export interface Plan<Transaction, Result> {
   ) => Promise<Ending<Result>>;
 }
 
-/** The end of a transaction that writes no record. */
-export function nothingMore<Result>(result: Result, closing = ""): Ending<Result> {
+/** The ending of a transaction that writes no record. */
+export function withoutRecord<Result>(result: Result, closing = ""): Ending<Result> {
   return { result, closing, undo: false };
 }
 
 /**
- * Transactions that are run again when PostgreSQL asks for it, that are bounded in time, and whose errors say
- * whether the store or the call has failed.
+ * Runs transactions: again when PostgreSQL asks for it, within the deadline, and with errors that tell whether
+ * the store or the call has failed.
  *
- * READ COMMITTED, whatever the database's default: a look-up after a wait must see what the other call has
- * committed meanwhile, and a snapshot that was taken before the wait would not.
+ * They are READ COMMITTED, whatever the database's default. After the wait for another call, the look-up must
+ * see what that call has committed; a snapshot from before the wait would not.
  */
 export class Transactions<Transaction> {
   readonly #driver: Driver<Transaction>;
@@ -50,26 +51,27 @@ export class Transactions<Transaction> {
   constructor(driver: Driver<Transaction>, { deadlineMs = 10_000 }: TransactionOptions) {
     this.#driver = driver;
     this.deadlineMs = Math.ceil(deadlineMs);
-    // The server's own limits are for a process that has stopped, or can't be reached any more: they end its
-    // transaction, and with it its locks. statement_timeout does not reach COMMIT, which may wait for a standby.
+    // The server's own limits are for a process that has stopped or become unreachable: they end its transaction
+    // and release its locks. statement_timeout does not apply to COMMIT, which may wait for a standby.
     this.#limits = `SET LOCAL statement_timeout = ${this.deadlineMs}; SET LOCAL idle_in_transaction_session_timeout = ${this.deadlineMs + 1_000}`;
   }
 
   async run<Result>(plan: Plan<Transaction, Result>): Promise<Result> {
     for (let attempt = 1; ; attempt++) {
-      const watch = new Watch();
+      const connection = new ConnectionState();
       try {
-        return await this.#attempt(watch, plan);
+        return await this.#attempt(connection, plan);
       } catch (error) {
-        if (watch.lost !== undefined)
+        const { serverError } = connection;
+        if (connection.isLost) {
           throw unavailable(
             "The database can't be reached, or did not confirm what it has done.",
-            watch.lost,
+            connection.lossCause,
           );
-        const isAgain = isTransient(watch.fault) || isLostRace(error);
-        if (!isAgain) throw this.#asStoreError(error, watch);
-        if (attempt === mostAttempts) {
-          throw unavailable("The transaction kept colliding with others.", watch.fault ?? error);
+        }
+        if (!isTransient(serverError) && !isLostRace(error)) throw this.#asStoreError(error, serverError);
+        if (attempt === maxAttempts) {
+          throw unavailable("The transaction kept colliding with others.", serverError ?? error);
         }
       }
       await sleep(Math.random() * 5 * 2 ** attempt);
@@ -77,46 +79,45 @@ export class Transactions<Transaction> {
   }
 
   async #attempt<Result>(
-    watch: Watch,
+    connection: ConnectionState,
     { opening, mayUndo = false, work }: Plan<Transaction, Result>,
   ): Promise<Result> {
-    const [beginning, begun] = signal();
-    const [working, worked] = signal();
-    const running = this.#driver.transaction(
-      watch,
-      opening === undefined ? this.#limits : `${this.#limits}; ${opening}`,
+    const [begun, setBegun] = signal();
+    const [worked, setWorked] = signal();
+    const running = this.#driver.transaction<Result>(connection, {
+      opening: opening === undefined ? this.#limits : `${this.#limits}; ${opening}`,
       mayUndo,
-      async (tx, opened) => {
-        begun();
+      work: async (tx, opened) => {
+        setBegun();
         try {
-          // node-postgres has a result for each statement, postgres.js for each that has rows: the queries come last.
+          // The two queries come last: node-postgres has a result for each statement, postgres.js for each with rows.
           const ending = await work(tx, opened.slice(-2), (run) => this.#bounded(run));
-          // An error that stands for one of the server's own must not become the call's result.
-          if (ending.undo && watch.fault !== undefined) throw watch.fault;
+          // A resolver may turn an error of the server into one of its own: that must not become the call's result.
+          if (ending.undo && connection.serverError !== undefined) throw connection.serverError;
           return ending;
         } finally {
-          worked();
+          setWorked();
         }
       },
-    );
-    running.catch(() => {}); // here it is waited for only so long
+    });
+    running.catch(() => {}); // nothing awaits it after a timeout
     try {
-      await withTimeout(Promise.race([beginning, running]), this.deadlineMs, noConnection);
+      await withTimeout(Promise.race([begun, running]), this.deadlineMs, noConnection);
     } catch (error) {
-      watch.end(); // a connection that becomes free later begins nothing
+      connection.close(); // so that nothing runs on a connection that becomes free later
       throw error;
     }
-    await Promise.race([working, running]);
+    await Promise.race([worked, running]);
     // COMMIT may wait for a standby that is away, and ROLLBACK for a server that is.
-    return withTimeout(running, this.deadlineMs, () => watch.abandon(this.deadlineMs));
+    return withTimeout(running, this.deadlineMs, () => connection.abandon(this.deadlineMs));
   }
 
   #bounded<Value>(run: () => Value | Promise<Value>): Promise<Value> {
     return withTimeout(Promise.resolve().then(run), this.deadlineMs, () => deadlineExceeded(this.deadlineMs));
   }
 
-  #asStoreError(error: unknown, { fault }: Watch): unknown {
-    const cause = fault ?? error;
+  #asStoreError(error: unknown, serverError: unknown): unknown {
+    const cause = serverError ?? error;
     if (isStoreFault(cause)) return unavailable("The database can't be used right now.", cause);
     if (isCancelled(error)) return deadlineExceeded(this.deadlineMs, error);
     return error;
@@ -133,8 +134,8 @@ function signal(): [promise: Promise<void>, fulfil: () => void] {
 }
 
 /**
- * Another call's record came first, though this one had the lock: what has a lock of its own on each node, as
- * Citus with several coordinators, holds calls apart by the primary key alone.
+ * Whether another call's record came first although this one had the lock. Where each node keeps its own lock
+ * table (Citus with several coordinators), only the primary key prevents duplicates.
  */
 function isLostRace(error: unknown): boolean {
   return sqlStateOf(error) === "23505" && isPrimaryKey(constraintOf(error));

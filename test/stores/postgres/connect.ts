@@ -9,14 +9,14 @@ import { tables } from "./entries-database.ts";
 const poolSize = 10;
 const silent = () => {};
 
-/** A process, as far as PostgreSQL can tell: a pool of connections, and a store on it. */
+/** What PostgreSQL sees of one process: a pool of connections, with a store on it. */
 export interface Process<Tx> extends AsyncDisposable {
   readonly store: Store<Tx>;
-  /** Takes every connection of the pool, and returns how to give them back. */
+  /** Takes every connection of the pool, and returns a function that releases them. */
   occupy(): Promise<() => void>;
 }
 
-/** Session settings, as a role or a connection string may have them. */
+/** Session settings, as a role or a connection string may set them. */
 export type Settings = Readonly<Record<string, string>>;
 
 export function connectNodePostgres(url: string, options: PostgresStoreOptions, settings: Settings = {}) {

@@ -1,18 +1,18 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-/** A way to a server that breaks where a test wants it to. */
+/** A proxy to a server, which cuts connections when a test tells it to. */
 export interface CuttingProxy extends AsyncDisposable {
   readonly port: number;
-  /** Cuts the next connection that sends COMMIT: before the server gets it, or when the server has answered. */
+  /** Cuts the next connection that sends COMMIT: before the server receives it, or after its answer. */
   cutAtCommit(when: "before" | "after"): void;
-  /** How often the server has answered, and was ready for the next message: one for each round trip. */
+  /** How often the server has become ready for the next message: once for each round trip. */
   readonly answers: number;
-  /** Cuts all connections, and refuses new ones until told otherwise. */
+  /** Setting it cuts all connections, and refuses new ones until it is unset. */
   isDown: boolean;
 }
 
-/** The beginning of ReadyForQuery: its type, and its length of 5. */
+/** How the message ReadyForQuery begins: with its type and its length of 5. */
 const readyForQuery = Buffer.from([0x5a, 0, 0, 0, 5]);
 
 function countOf(part: Buffer, whole: Buffer): number {
@@ -45,7 +45,7 @@ export async function openCuttingProxy(serverPort: number): Promise<CuttingProxy
     }
     client.on("data", (data) => {
       const moment = cut;
-      // Of a message's text, the end: BEGIN has an isolation level in it.
+      // COMMIT at the end of the text only: the text of BEGIN contains "READ COMMITTED".
       if (moment && /commit\0/i.test(data.toString("latin1"))) {
         cut = undefined;
         if (moment === "before") {
@@ -58,7 +58,7 @@ export async function openCuttingProxy(serverPort: number): Promise<CuttingProxy
     });
     upstream.on("data", (data) => {
       answers += countOf(readyForQuery, data);
-      // The answer to COMMIT names it. With postgres.js, one to what came before can arrive by itself.
+      // The answer to COMMIT contains its name. With postgres.js, earlier answers can arrive separately.
       if (isCutting && data.includes("COMMIT\0")) client.destroy();
       else client.write(data);
     });

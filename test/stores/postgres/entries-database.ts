@@ -12,13 +12,13 @@ export const entries = pgTable("entries", {
 
 export const tables = { entries, idempotencyRecords };
 
-/** A database with the tables and nothing in them, and a connection to it for what tests do by themselves. */
+/** A database with empty tables, and a connection to it for the tests' own queries. */
 export interface EmptyDatabase extends AsyncDisposable {
   readonly url: string;
   readonly query: (text: string) => Promise<Record<string, unknown>[]>;
 }
 
-/** The databases of this test file, one on each server, and the statements that drizzle-kit writes; both take their time. */
+/** The database of this test file on each server, with drizzle-kit's statements: both are slow to make. */
 const made = new Map<string, Promise<{ readonly url: string; readonly statements: string }>>();
 
 export async function openEmptyDatabase(server = inject("postgresUrl")): Promise<EmptyDatabase> {

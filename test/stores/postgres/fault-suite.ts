@@ -53,7 +53,7 @@ export function faultSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>): 
     expect(retried).toMatchObject({ result: { id: 1, text: "a" }, replayed: true });
   });
 
-  it("that ends the connection under a statement keeps nothing, and nothing later runs elsewhere", async () => {
+  it("that ends the connection during a statement keeps nothing, and no later statement runs elsewhere", async () => {
     let later: Promise<unknown> = Promise.resolve();
     const failing = once(opened.store, call, async (tx) => {
       await insert(tx, "a");
@@ -91,7 +91,7 @@ export function faultSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>): 
     expect(await opened.texts()).toEqual([]);
   });
 
-  it("of the way to the server is unavailable, and over when the way is there again", async () => {
+  it("of the network makes the store unavailable until the network works again", async () => {
     const { store } = opened.join({ deadlineMs: 2_000 }, {}, url);
     await once(store, call, add("a"));
     proxy.isDown = true;
@@ -107,24 +107,24 @@ export function faultSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>): 
     expect(await opened.texts()).toEqual(["a", "b"]);
   });
 
-  it("of a database that may only be read is unavailable", async () => {
+  it("of a read-only database makes the store unavailable", async () => {
     const { store } = opened.join({}, { default_transaction_read_only: "on" });
     await expect(once(store, call, () => 1)).rejects.toMatchObject(unavailable);
   });
 
-  it("that refuses the COMMIT is the resolver's, and keeps nothing", async () => {
+  it("that refuses the COMMIT is reported as the resolver's, and keeps nothing", async () => {
     await opened.query(
       `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = '23514'; END $$;
        CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`,
     );
     const refused = await once(opened.store, call, add("a")).catch((error: Error) => error.cause ?? error);
-    expect(refused).toMatchObject({ message: "not today" }); // node-postgres's error comes in one of Drizzle's
+    expect(refused).toMatchObject({ message: "not today" }); // over node-postgres, Drizzle wraps the error
     expect(await opened.texts()).toEqual([]);
     expect(await opened.records()).toEqual([]);
     expect(await once(opened.store, call, () => "after all")).toMatchObject({ replayed: false });
   });
 
-  it("of a pool that stays full is unavailable, and the call runs nothing later", async () => {
+  it("of a pool that stays full makes the store unavailable, and the call runs nothing later", async () => {
     const { store, occupy } = opened.join({ deadlineMs: 300 });
     const release = await occupy();
     await expect(once(store, call, add("a"))).rejects.toMatchObject(unavailable);
@@ -139,7 +139,7 @@ export function faultSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>): 
     await expect(once(opened.store, call, add("a"))).rejects.toThrow("generate a migration with drizzle-kit");
   });
 
-  it("of one scope, which PostgreSQL can't hold, is none of the others", async () => {
+  it("of a scope that PostgreSQL can't hold does not affect calls with other scopes", async () => {
     const calls = ["a", "a\0b", "c"].map((scope) => once(opened.store, { ...call, scope }, add(scope)));
     const [first, second, third] = await Promise.allSettled(calls);
     expect(first).toMatchObject({ status: "fulfilled" });

@@ -26,7 +26,7 @@ describe("a protected call", () => {
       return proxy.answers - before;
     };
     const call = { scope: "alice", field: "entries.add", key: "key" };
-    await store.find(call); // connected, and the look-up prepared
+    await store.find(call); // connects, and prepares the look-up
     const plain = await answersTo(() => db.transaction((tx) => insert(tx, "a")));
     expect(plain).toBe(3);
     expect(await answersTo(() => store.write((tx) => insert(tx, "b")))).toBe(plain);
@@ -37,5 +37,17 @@ describe("a protected call", () => {
     expect(await once(store, justMade, (tx) => insert(tx, "never"))).toMatchObject({ replayed: true });
     expect(await answersTo(() => Promise.all(Array.from({ length: 100 }, () => store.find(call))))).toBe(1);
     await pool.end();
+  });
+
+  it("spares the look-up of a key that was made within the last second", async () => {
+    await using database = await openEmptyDatabase();
+    const now = 1_000_000;
+    await using process = connectNodePostgres(database.url, { now: () => now, purgeEveryMs: 0 });
+    const call = { scope: "alice", field: "entries.add", key: "key" };
+    await once(process.store, call, (tx) => insert(tx, "a"));
+    for (const keyTime of [now, now - 999]) expect(await process.store.find(call, keyTime)).toBeUndefined();
+    for (const keyTime of [now - 1_000, now + 1, undefined]) {
+      expect(await process.store.find(call, keyTime)).toMatchObject({ key: "key" });
+    }
   });
 });

@@ -44,7 +44,7 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
   const keyAt = (msecs: number) => v7({ msecs });
   const add = (text: string) => (tx: Tx) => insert(tx, text);
 
-  async function places(): Promise<Record<string, number>> {
+  async function recordsByPartition(): Promise<Record<string, number>> {
     const rows = await database.query(
       "SELECT tableoid::regclass::text AS name, count(*)::int AS count FROM idempotency_records GROUP BY 1",
     );
@@ -68,7 +68,7 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
 
   const startOf = (at: number) => Math.floor(at / hour) * hour;
 
-  it("keeps what the plain table held", async () => {
+  it("keeps the records of the plain table", async () => {
     const keys = [v7(), v4(), "a", "ünï", `${v7()}:add`, v7().toUpperCase()];
     const before = join().store;
     for (const key of keys) await once(before, call(key), add(key));
@@ -80,7 +80,7 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
     }
   });
 
-  it("makes partitions for this period and the next two, in which keys of their time land", async () => {
+  it("makes partitions for this period and the next two, which receive the keys of their time", async () => {
     await database.query(partitionRecords);
     const { store } = join();
     expect(await store.purge()).toBe(0);
@@ -90,28 +90,28 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
     expect(await partitions()).toHaveLength(6);
     const keys = [keyAt(time), `${keyAt(time)}:add`, keyAt(time + 2 * hour), keyAt(time + 3 * hour)];
     for (const key of [...keys, keyAt(time - 2 * hour), "0", "f"]) await once(store, call(key), add(key));
-    expect(await places()).toEqual({
+    expect(await recordsByPartition()).toEqual({
       [nameOf(startOf(time))]: 2,
       [nameOf(startOf(time) + 2 * hour)]: 1,
       low: 1,
       high: 1,
-      rest: 2, // of a time before, and of one too far ahead
+      rest: 2, // one of an earlier time, one too far ahead
     });
   });
 
-  it("moves what came before its partition, and it is still replayed", async () => {
+  it("moves a record that came before its partition, and still replays it", async () => {
     await database.query(partitionRecords);
     const { store } = join();
     const early = keyAt(time + 5 * hour);
     await once(store, call(early, "30d"), add("early"));
-    expect(await places()).toEqual({ rest: 1 });
+    expect(await recordsByPartition()).toEqual({ rest: 1 });
     time += 4 * hour;
     await store.purge();
-    expect(await places()).toEqual({ [nameOf(startOf(time) + hour)]: 1 });
+    expect(await recordsByPartition()).toEqual({ [nameOf(startOf(time) + hour)]: 1 });
     expect(await once(store, call(early, "30d"), add("never"))).toMatchObject({ replayed: true });
   });
 
-  it("drops a partition once nothing in it is live, however long each record is kept", async () => {
+  it("drops a partition once all its records have expired, however long each is kept", async () => {
     await database.query(partitionRecords);
     const { store } = join();
     await store.purge();
@@ -129,7 +129,7 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
     time += 10 * hour;
     await store.purge();
     expect(await partitions()).not.toContain(partition);
-    expect(await places()).toEqual({});
+    expect(await recordsByPartition()).toEqual({});
   });
 
   it("keeps a partition for a record that was written after its time, and one whose retention was longer", async () => {
@@ -137,36 +137,36 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
     const { store } = join();
     await store.purge();
     const old = keyAt(time);
-    time += 20 * hour; // the client has kept its key for long
+    time += 20 * hour; // the client has kept its key for a long time
     await once(store, call(old, "24h"), add("old"));
     time += 20 * hour;
     await store.purge();
-    expect(await places()).toMatchObject({ [nameOf(startOf(time - 40 * hour))]: 1 });
+    expect(await recordsByPartition()).toMatchObject({ [nameOf(startOf(time - 40 * hour))]: 1 });
     time += 5 * hour;
     await store.purge();
-    expect(await places()).toEqual({});
+    expect(await recordsByPartition()).toEqual({});
   });
 
-  it("deletes row by row what has a key of no time", async () => {
+  it("deletes records row by row if their keys contain no time", async () => {
     await database.query(partitionRecords);
     const { store } = join();
     for (const key of ["0", "f", "a", "00"]) await once(store, call(key, "1h"), add(key));
     await once(store, call("live"), add("live"));
     time += 2 * hour;
     expect(await store.purge()).toBe(4);
-    expect(await places()).toEqual({ high: 1 });
+    expect(await recordsByPartition()).toEqual({ high: 1 });
     expect(await once(store, call("live"), add("never"))).toMatchObject({ replayed: true });
     expect(await once(store, call("f"), add("again"))).toMatchObject({ replayed: false });
   });
 
-  it("waits for no call: a partition whose call is under way stays, and so does its record", async () => {
+  it("waits for no call: the partition of a running call stays, and so does its record", async () => {
     await database.query(partitionRecords);
     const { store } = join();
     await store.purge();
     const key = keyAt(time);
     const partition = nameOf(startOf(time));
     time += 2 * hour;
-    const other = join({ now: () => time + 30 * hour }).store; // for it, all of that time is over
+    const other = join({ now: () => time + 30 * hour }).store; // by its clock, all of that time is over
     let purged = -1;
     const running = once(store, call(key), async (tx: Tx) => {
       purged = await other.purge();
@@ -229,7 +229,7 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
     });
     const keys = Array.from({ length: 60 }, (_, nth) => keyAt(time + (nth - 5) * (hour / 12)));
     for (const key of keys) {
-      time += hour / 12; // the keys are made before, in and ahead of the partitions of their day
+      time += hour / 12; // keys are made before, in and ahead of the partitions of their time
       const calls = Array.from({ length: 9 }, async (_, nth) => {
         await sleep(Math.random() * 20);
         return once(processes[nth % 3]?.store as never, call(key), async (tx: Tx) => {
@@ -254,7 +254,7 @@ describe.each(connects)("the purge of a partitioned table, over %s", (_name, con
     }
   });
 
-  it("has the key unique over all partitions by the database itself", async () => {
+  it("keeps keys unique across all partitions by a constraint of the database", async () => {
     await database.query(partitionRecords);
     const { store } = join();
     await store.purge();

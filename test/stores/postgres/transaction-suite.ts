@@ -9,7 +9,7 @@ const call: OnceOptions = { scope: "alice", field: "entries.add", key: "key" };
 const failWith = (state: string) =>
   sql.raw(`DO $$ BEGIN RAISE EXCEPTION 'again' USING ERRCODE = '${state}'; END $$`);
 
-/** The transaction of a call, as a resolver meets it. */
+/** The transaction of a call, as a resolver uses it. */
 export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>): void {
   let opened: PostgresEntries<OwnTx>;
 
@@ -47,7 +47,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
     expect(result).toEqual(["read committed", "5s", "6s", "66s"]);
   });
 
-  it("undoes a nested transaction that throws, and keeps what was written around it", async () => {
+  it("undoes a nested transaction that throws, and keeps the writes around it", async () => {
     await once(opened.store, call, async (tx) => {
       await insert(tx, "around");
       await tx.transaction(async (nested) => {
@@ -82,7 +82,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
     expect(await once(opened.store, call, (tx) => insert(tx, "b"))).toMatchObject({ replayed: false });
   });
 
-  it("keeps an error as the result with REPLAY also when a statement failed before, and undoes all writes", async () => {
+  it("keeps an error as the result with REPLAY even after a failed statement, and undoes all writes", async () => {
     const replaying: OnceOptions = { ...call, errors: "REPLAY" };
     let ran = 0;
     async function taken(tx: Tx): Promise<never> {
@@ -145,7 +145,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
     expect(await opened.texts()).toEqual([]);
   });
 
-  it("is rolled back at its deadline, and what its resolver does later goes nowhere", async () => {
+  it("is rolled back at its deadline, and later writes of its resolver are refused", async () => {
     const { store } = opened.join({ deadlineMs: 200 });
     let late: Promise<unknown> = Promise.resolve();
     const slow = once(store, call, (tx) => {
@@ -178,7 +178,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
     expect(await opened.texts()).toEqual(["a"]);
   });
 
-  it("is run again also when its resolver makes an error of its own out of a serialization failure", async () => {
+  it("is run again even if its resolver turns a serialization failure into an error of its own", async () => {
     let ran = 0;
     const result = await once(opened.store, { ...call, errors: "REPLAY" }, async (tx) => {
       ran += 1;
@@ -190,7 +190,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
     expect(result).toMatchObject({ result: { text: "a" }, replayed: false });
   });
 
-  it("is given up after six tries, and the call's retry finds out", async () => {
+  it("is given up after six attempts", async () => {
     let ran = 0;
     const failing = once(opened.store, call, async (tx) => {
       ran += 1;
@@ -203,7 +203,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
   it("that is in a deadlock with another is run again, and each takes effect once", async () => {
     await opened.query("INSERT INTO entries (text) VALUES ('one'), ('two')");
     const arrived: (() => void)[] = [];
-    /** Both have locked their first row before either asks for its second. */
+    /** Both must have locked their first row before either asks for its second. */
     const meet = () =>
       new Promise<void>((resolve) => {
         arrived.push(resolve);
@@ -224,7 +224,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
     expect((await opened.texts()).slice(2).sort()).toEqual(["one before two", "two before one"]);
   });
 
-  it("keeps values as they are where backslashes escape in plain strings", async () => {
+  it("keeps values unchanged where backslashes are escapes in plain strings", async () => {
     const { store } = opened.join({}, { standard_conforming_strings: "off", escape_string_warning: "off" });
     const key = "\\'); DROP TABLE entries; --";
     const text = "a\\";

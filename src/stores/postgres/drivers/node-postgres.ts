@@ -1,133 +1,159 @@
 import type { Client, Pool, PoolClient } from "pg";
+import type { ConnectionState } from "../connection-state.ts";
+import type { NodePostgresDatabase, Schema } from "../database.ts";
 import { sqlStateOf } from "../faults.ts";
-import type { Watch } from "../watch.ts";
-import {
-  type Driver,
-  type Ending,
-  type NodePostgresDatabase,
-  type RawRows,
-  rowsOf,
-  type Schema,
-  sessionOver,
-} from "./driver.ts";
+import type { Driver, DriverTransaction, Ending, RawRows } from "./driver.ts";
+import { rowsOfEach } from "./results.ts";
+import { sessionOver } from "./session.ts";
+
+/**
+ * node-postgres sends a statement only when the one before it has been answered, so each statement is a round
+ * trip. The opening shares the round trip of Drizzle's `begin`, and the closing that of its `commit`: a
+ * protected call takes no more round trips than a plain transaction.
+ */
+export function nodePostgres<Transaction>(db: NodePostgresDatabase<Schema>): Driver<Transaction> {
+  const pool = db.$client;
+  // The pool replaces an idle connection that breaks. Without a listener, its error event would end the process.
+  pool.on("error", () => {});
+
+  async function transaction<Result>(
+    connection: ConnectionState,
+    options: DriverTransaction<Transaction, Result>,
+  ): Promise<Result> {
+    const client = await connect(pool, connection);
+    return new NodePostgresTransaction(client, connection, options).run(db);
+  }
+
+  return { transaction };
+}
+
+async function connect(pool: Pool, connection: ConnectionState): Promise<PoolClient> {
+  try {
+    return await pool.connect();
+  } catch (error) {
+    connection.markLost(error);
+    throw error;
+  }
+}
 
 const savepoint = "idempotent_call";
 
-/** What the server says beside its answers, as far as it matters here. */
+/** The members of the server's notices that are read here. */
 interface Notice {
   readonly routine?: string | undefined;
   readonly message?: string | undefined;
 }
 
 /**
- * node-postgres sends a statement when the one before it has been answered, so each is a round trip. The
- * opening shares that of Drizzle's `begin`, the closing that of its `commit`: a protected call makes no more
- * of them than a plain transaction.
+ * One transaction on one client of the pool. Drizzle sends all its statements to `#query`:
+ *
+ * - opening: nothing was sent yet. The first statement is Drizzle's `begin`; the opening is sent in its place.
+ * - working: the work runs, and each statement is the resolver's.
+ * - ending: the work is over. Drizzle's `commit` or `rollback` is carried out; a resolver's statement is refused.
+ * - over: the client is back in the pool, and every statement is refused.
  */
-export function nodePostgres<Transaction>(db: NodePostgresDatabase<Schema>): Driver<Transaction> {
-  const pool = db.$client;
-  // A pooled connection that breaks while nobody uses it is replaced. Node ends a process for an error event
-  // that nobody listens to.
-  pool.on("error", () => {});
+class NodePostgresTransaction<Transaction, Result> {
+  readonly #client: PoolClient;
+  readonly #connection: ConnectionState;
+  readonly #options: DriverTransaction<Transaction, Result>;
+  #phase: "opening" | "working" | "ending" | "over" = "opening";
+  #opened: readonly RawRows[] = [];
+  #ending: Ending<Result> | undefined;
 
-  async function transaction<Result>(
-    watch: Watch,
-    opening: string,
-    mayUndo: boolean,
-    work: (tx: Transaction, opened: readonly RawRows[]) => Promise<Ending<Result>>,
-  ): Promise<Result> {
-    const client = await connect(pool, watch);
-    let opened: readonly RawRows[] = [];
-    let ending: Ending<Result> | undefined;
+  constructor(
+    client: PoolClient,
+    connection: ConnectionState,
+    options: DriverTransaction<Transaction, Result>,
+  ) {
+    this.#client = client;
+    this.#connection = connection;
+    this.#options = options;
+  }
 
-    /** A statement of ours: whatever fails in it but its SQL leaves unknown what the server has done. */
-    async function control(text: string): Promise<unknown> {
-      try {
-        return await client.query(text);
-      } catch (error) {
-        if (sqlStateOf(error) === undefined) watch.lose(error);
-        watch.note(error);
-        throw error;
-      }
-    }
-
-    async function begin(): Promise<void> {
-      try {
-        const text = `BEGIN ISOLATION LEVEL READ COMMITTED; ${opening}${mayUndo ? `; SAVEPOINT ${savepoint}` : ""}`;
-        opened = rowsOf(await control(text)).slice(1, mayUndo ? -1 : undefined);
-      } catch (error) {
-        await rollback();
-        throw error;
-      }
-    }
-
-    async function commit(): Promise<void> {
-      const undo = ending?.undo ? `ROLLBACK TO SAVEPOINT ${savepoint}; ` : "";
-      await control(`${undo}${ending?.closing ? `${ending.closing}; ` : ""}COMMIT`);
-      if (watch.lost !== undefined) throw watch.lost; // see heed()
-    }
-
-    /**
-     * A COMMIT whose wait for the synchronous standby is cancelled is answered like any other. This warning alone
-     * tells (syncrep.c): "The transaction has already committed locally, but might not have been replicated".
-     */
-    function heed({ routine, message }: Notice): void {
-      if (routine === "SyncRepWaitForLSN") watch.lose(new Error(message));
-    }
-
-    /** A connection that can't even roll back is not given back. */
-    async function rollback(): Promise<void> {
-      if (watch.lost === undefined) await client.query("ROLLBACK").catch(watch.lose);
-    }
-
-    let phase: "opening" | "working" | "ending" | "over" = "opening";
-
-    /** What Drizzle sends: `begin`, then the resolver's statements, then `commit`, and `rollback` if one of them failed. */
-    async function query(config: { readonly text: string }, parameters: unknown[]): Promise<unknown> {
-      if (phase === "opening") {
-        phase = "working";
-        return begin();
-      }
-      if (phase === "ending" && config.text === "commit") return commit();
-      if (phase === "ending" && config.text === "rollback") return rollback();
-      watch.check(config.text);
-      return client.query(config, parameters).catch((error: unknown) => {
-        watch.note(error);
-        throw error;
-      });
-    }
-
-    client.on("error", watch.lose);
-    client.on("notice", heed);
-    // `as`: a pool's clients can be ended, which with a query under way destroys the socket
-    watch.breakConnection = () => void (client as unknown as Client).end();
+  async run(db: NodePostgresDatabase<Schema>): Promise<Result> {
+    this.#client.on("error", this.#connection.markLost);
+    this.#client.on("notice", this.#onNotice);
+    // `as`: clients of a pool have end(), which destroys the socket while a query is under way
+    this.#connection.breakConnection = () => void (this.#client as unknown as Client).end();
     try {
-      return await sessionOver(db, { query }).transaction(async (tx: Transaction) => {
-        try {
-          ending = await work(tx, opened);
-        } finally {
-          watch.end();
-          phase = "ending";
-        }
-        return ending.result;
-      });
+      return await sessionOver(db, { query: this.#query }).transaction((tx: Transaction) => this.#work(tx));
     } finally {
-      watch.end();
-      phase = "over";
-      client.removeListener("error", watch.lose);
-      client.removeListener("notice", heed);
-      client.release(watch.lost !== undefined);
+      this.#release();
     }
   }
 
-  return { transaction };
-}
+  async #work(tx: Transaction): Promise<Result> {
+    try {
+      this.#ending = await this.#options.work(tx, this.#opened);
+    } finally {
+      this.#connection.close();
+      this.#phase = "ending";
+    }
+    return this.#ending.result;
+  }
 
-async function connect(pool: Pool, watch: Watch): Promise<PoolClient> {
-  try {
-    return await pool.connect();
-  } catch (error) {
-    watch.lose(error);
-    throw error;
+  readonly #query = async (config: { readonly text: string }, parameters: unknown[]): Promise<unknown> => {
+    if (this.#phase === "opening") {
+      this.#phase = "working";
+      return this.#begin();
+    }
+    if (this.#phase === "ending" && config.text === "commit") return this.#commit();
+    if (this.#phase === "ending" && config.text === "rollback") return this.#rollback();
+    this.#connection.checkStatement(config.text);
+    return this.#client.query(config, parameters).catch((error: unknown) => {
+      this.#connection.recordError(error);
+      throw error;
+    });
+  };
+
+  async #begin(): Promise<void> {
+    const { opening, mayUndo } = this.#options;
+    try {
+      const text = `BEGIN ISOLATION LEVEL READ COMMITTED; ${opening}${mayUndo ? `; SAVEPOINT ${savepoint}` : ""}`;
+      this.#opened = rowsOfEach(await this.#control(text)).slice(1, mayUndo ? -1 : undefined);
+    } catch (error) {
+      await this.#rollback();
+      throw error;
+    }
+  }
+
+  async #commit(): Promise<void> {
+    const undo = this.#ending?.undo ? `ROLLBACK TO SAVEPOINT ${savepoint}; ` : "";
+    const closing = this.#ending?.closing ? `${this.#ending.closing}; ` : "";
+    await this.#control(`${undo}${closing}COMMIT`);
+    if (this.#connection.isLost) throw this.#connection.lossCause; // see #onNotice
+  }
+
+  /** A connection that can't even roll back does not return to the pool. */
+  async #rollback(): Promise<void> {
+    if (!this.#connection.isLost) await this.#client.query("ROLLBACK").catch(this.#connection.markLost);
+  }
+
+  /** Sends statements of the store. After any error but one of SQL, it is unknown what the server has done. */
+  async #control(text: string): Promise<unknown> {
+    try {
+      return await this.#client.query(text);
+    } catch (error) {
+      if (sqlStateOf(error) === undefined) this.#connection.markLost(error);
+      this.#connection.recordError(error);
+      throw error;
+    }
+  }
+
+  /**
+   * PostgreSQL reports success for a COMMIT whose wait for the synchronous standby is cancelled. Only this
+   * warning (syncrep.c) says otherwise: "The transaction has already committed locally, but might not have been
+   * replicated to the standby."
+   */
+  readonly #onNotice = ({ routine, message }: Notice): void => {
+    if (routine === "SyncRepWaitForLSN") this.#connection.markLost(new Error(message));
+  };
+
+  #release(): void {
+    this.#connection.close();
+    this.#phase = "over";
+    this.#client.removeListener("error", this.#connection.markLost);
+    this.#client.removeListener("notice", this.#onNotice);
+    this.#client.release(this.#connection.isLost);
   }
 }

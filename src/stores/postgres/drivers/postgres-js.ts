@@ -1,142 +1,159 @@
 import type { TransactionSql } from "postgres";
+import type { ConnectionState } from "../connection-state.ts";
+import type { PostgresJsDatabase, Schema } from "../database.ts";
 import { sqlStateOf } from "../faults.ts";
-import type { Watch } from "../watch.ts";
-import {
-  type Driver,
-  type Ending,
-  type PostgresJsDatabase,
-  type RawRows,
-  rowsOf,
-  type Schema,
-  sessionOver,
-} from "./driver.ts";
+import type { Driver, DriverTransaction, Ending, RawRows } from "./driver.ts";
+import { rowsOfEach } from "./results.ts";
+import { sessionOver } from "./session.ts";
+
+/**
+ * postgres.js sends BEGIN and COMMIT itself, and sends statements that are not awaited without waiting. So the
+ * closing goes out together with COMMIT, while BEGIN takes one more round trip. `sql.reserve()` would save that
+ * one, but reports no closed connection: the next statement would run on another, outside any transaction.
+ *
+ * Two things are impossible here. postgres.js can't break a single connection, so one whose server has stopped
+ * answering occupies its place in the pool until the network gives it up. And warnings reach only the `onnotice`
+ * of the user, so that a COMMIT that did not wait for its standby goes unnoticed (node-postgres reports it).
+ */
+export function postgresJs<Transaction>(db: PostgresJsDatabase<Schema>): Driver<Transaction> {
+  return {
+    transaction: (connection, options) => new PostgresJsTransaction(db, connection, options).run(),
+  };
+}
 
 type Callback = (client: object) => Promise<unknown>;
 
 /**
- * postgres.js keeps BEGIN and COMMIT to itself, and sends what is not awaited without waiting: the closing goes
- * out with its COMMIT, while BEGIN is a round trip more. Its `sql.reserve()` would spare that one, but tells
- * nobody when the connection closes, and the next statement would run on another, outside of any transaction.
+ * One transaction, in these steps:
  *
- * It offers no way to break one connection, so one whose server says nothing any more keeps its place in the
- * pool until the network gives it up; and it shows warnings to its own `onnotice` only, so the one that node-postgres
- * heeds, of a COMMIT that has not waited for its standby, can't be seen here.
+ * - begin: postgres.js reserves a connection, sends BEGIN and calls `#inTransaction`. `#opened` is read.
+ * - work: Drizzle and the resolver send statements through `#watched`. `#ending` or `#failure` is set.
+ * - end: `#closing` is sent and not awaited, so that the COMMIT of postgres.js follows at once; after a failure,
+ *   it sends ROLLBACK instead.
+ *
+ * A connection that is lost during any of them never ends its callback: see `#unlessLost`.
  */
-export function postgresJs<Transaction>(db: PostgresJsDatabase<Schema>): Driver<Transaction> {
-  const sql = db.$client;
+class PostgresJsTransaction<Transaction, Result> {
+  readonly #db: PostgresJsDatabase<Schema>;
+  readonly #connection: ConnectionState;
+  readonly #options: DriverTransaction<Transaction, Result>;
+  #opened: readonly RawRows[] = [];
+  #ending: Ending<Result> | undefined;
+  #failure: { readonly error: unknown } | undefined;
+  #closing: Promise<unknown> | undefined;
 
-  async function transaction<Result>(
-    watch: Watch,
-    opening: string,
-    mayUndo: boolean,
-    work: (tx: Transaction, opened: readonly RawRows[]) => Promise<Ending<Result>>,
-  ): Promise<Result> {
-    let opened: readonly RawRows[] = [];
-    let ending: Ending<Result> | undefined;
-    let closing: Promise<unknown> | undefined;
-    let failure: { readonly error: unknown } | undefined;
+  constructor(
+    db: PostgresJsDatabase<Schema>,
+    connection: ConnectionState,
+    options: DriverTransaction<Transaction, Result>,
+  ) {
+    this.#db = db;
+    this.#connection = connection;
+    this.#options = options;
+  }
 
-    function note(error: unknown): void {
-      if (isLostConnection(error)) watch.lose(error);
-      watch.note(error);
-    }
-
-    /**
-     * When a callback ends, postgres.js (3.4.9) sends COMMIT or ROLLBACK also to a connection that has closed
-     * meanwhile: that ends the process, or reaches somebody else's transaction on the new connection
-     * (github.com/porsager/postgres/issues/1208 and 1216). So a callback that has lost its connection never
-     * ends; begin() is rejected by the connection's own end.
-     */
-    async function unlessLost<Value>(callback: Promise<Value>): Promise<Value> {
-      try {
-        return await callback;
-      } finally {
-        if (watch.lost !== undefined) await new Promise(() => {});
-      }
-    }
-
-    /** What Drizzle takes for the connection of a transaction. */
-    function watched(client: TransactionSql): object {
-      return {
-        options: sql.options,
-        unsafe: (text: string, ...rest: never[]) => {
-          watch.check(text);
-          const query = client.unsafe(text, ...rest);
-          query.catch(note);
-          return query;
-        },
-        savepoint: (nested: Callback) => {
-          watch.check("");
-          return client.savepoint((inner) => unlessLost(nested(watched(inner))));
-        },
-      };
-    }
-
-    async function run(client: TransactionSql, callback: Callback): Promise<void> {
-      if (!mayUndo) {
-        await callback(watched(client));
-        return;
-      }
-      const undone = new Error("Its writes are undone.");
-      const isolated = client.savepoint(async (inner) => {
-        await unlessLost(callback(watched(inner)));
-        if (ending?.undo) throw undone;
-      });
-      await isolated.catch((error: unknown) => {
-        if (error !== undone) throw error;
-      });
-    }
-
-    async function inTransaction(client: TransactionSql, callback: Callback): Promise<void> {
-      try {
-        watch.check(""); // it may have waited for a connection for too long
-        const results = client.unsafe(opening);
-        results.catch(note);
-        opened = rowsOf(await results);
-        await run(client, callback);
-      } catch (error) {
-        failure = { error };
-        throw error;
-      } finally {
-        watch.end();
-      }
-      if (!ending?.closing || watch.lost !== undefined) return;
-      closing = client.unsafe(ending.closing).execute();
-      closing.catch(() => {}); // its failure is looked at below, after that of the COMMIT
-    }
-
-    /** Whatever fails outside of the work, but by its SQL, leaves unknown what the server has done. */
-    function noteControl(error: unknown): void {
-      if (error === failure?.error) return;
-      if (sqlStateOf(error) === undefined) watch.lose(error);
-      watch.note(error);
-    }
-
-    function begin(callback: Callback): Promise<unknown> {
-      return sql.begin("isolation level read committed", (client) =>
-        unlessLost(inTransaction(client, callback)),
-      );
-    }
-
+  async run(): Promise<Result> {
+    const begin = (callback: Callback) => this.#begin(callback);
     try {
-      await sessionOver(db, { begin }).transaction(async (tx: Transaction) => {
-        ending = await work(tx, opened);
+      await sessionOver(this.#db, { begin }).transaction(async (tx: Transaction) => {
+        this.#ending = await this.#options.work(tx, this.#opened);
       });
-      await closing; // it was answered before the COMMIT
-      return (ending as unknown as Ending<Result>).result; // `as`: the work is done
+      await this.#closing; // answered before the COMMIT
+      return (this.#ending as Ending<Result>).result; // `as`: the work is done
     } catch (error) {
-      noteControl(error);
+      this.#recordControlError(error);
       throw error;
     } finally {
-      watch.end();
+      this.#connection.close();
     }
   }
 
-  return { transaction };
+  #begin(callback: Callback): Promise<unknown> {
+    return this.#db.$client.begin("isolation level read committed", (client) =>
+      this.#unlessLost(this.#inTransaction(client, callback)),
+    );
+  }
+
+  async #inTransaction(client: TransactionSql, callback: Callback): Promise<void> {
+    try {
+      this.#connection.checkOpen(); // the wait for a connection may have taken too long
+      const results = client.unsafe(this.#options.opening);
+      results.catch(this.#recordError);
+      this.#opened = rowsOfEach(await results);
+      await this.#runWork(client, callback);
+    } catch (error) {
+      this.#failure = { error };
+      throw error;
+    } finally {
+      this.#connection.close();
+    }
+    if (!this.#ending?.closing || this.#connection.isLost) return;
+    this.#closing = client.unsafe(this.#ending.closing).execute();
+    this.#closing.catch(() => {}); // run() awaits it after the COMMIT, whose error comes first
+  }
+
+  /** Runs the work in a savepoint if its writes may have to be undone. */
+  async #runWork(client: TransactionSql, callback: Callback): Promise<void> {
+    if (!this.#options.mayUndo) {
+      await callback(this.#watched(client));
+      return;
+    }
+    const undone = new Error("The writes of this call are undone.");
+    const isolated = client.savepoint(async (inner) => {
+      await this.#unlessLost(callback(this.#watched(inner)));
+      if (this.#ending?.undo) throw undone;
+    });
+    await isolated.catch((error: unknown) => {
+      if (error !== undone) throw error;
+    });
+  }
+
+  /** What Drizzle uses as the client of a transaction. */
+  #watched(client: TransactionSql): object {
+    return {
+      options: this.#db.$client.options,
+      unsafe: (text: string, ...rest: never[]) => {
+        this.#connection.checkStatement(text);
+        const query = client.unsafe(text, ...rest);
+        query.catch(this.#recordError);
+        return query;
+      },
+      savepoint: (nested: Callback) => {
+        this.#connection.checkOpen();
+        return client.savepoint((inner) => this.#unlessLost(nested(this.#watched(inner))));
+      },
+    };
+  }
+
+  /**
+   * When a callback ends, postgres.js (3.4.9) sends COMMIT or ROLLBACK even if the connection has closed. That
+   * ends the process, or reaches another transaction on the new connection
+   * (github.com/porsager/postgres/issues/1208 and 1216). So a callback that has lost its connection never
+   * settles; begin() is rejected because the connection closed.
+   */
+  async #unlessLost<Value>(callback: Promise<Value>): Promise<Value> {
+    try {
+      return await callback;
+    } finally {
+      if (this.#connection.isLost) await new Promise(() => {});
+    }
+  }
+
+  readonly #recordError = (error: unknown): void => {
+    if (isConnectionError(error)) this.#connection.markLost(error);
+    this.#connection.recordError(error);
+  };
+
+  /** Records an error outside the work. After any but one of SQL, it is unknown what the server has done. */
+  #recordControlError(error: unknown): void {
+    if (error === this.#failure?.error) return;
+    if (sqlStateOf(error) === undefined) this.#connection.markLost(error);
+    this.#connection.recordError(error);
+  }
 }
 
-/** The socket's errors have a number, postgres.js's own about connections a name. */
-function isLostConnection(error: unknown): boolean {
+/** Errors of the socket have an `errno`. Those of postgres.js about connections have a code such as CONNECTION_CLOSED. */
+function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error) || !("code" in error)) return false;
   return "errno" in error || /^CONNECT/.test(String(error.code));
 }

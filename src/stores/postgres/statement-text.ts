@@ -1,21 +1,21 @@
 import { is, Param, Placeholder, type Query } from "drizzle-orm";
 
-/** A value as it stands in the text of a statement. */
+/** A value as it is written in the text of a statement. */
 export type Value = string | number | null;
 
 /**
- * A Drizzle query as a function from the values of its placeholders to the text of one statement.
+ * Turns a Drizzle query into a function from the values of its placeholders to the text of one statement.
  *
  * Only statements without parameters can share a message, and so a round trip, with BEGIN and COMMIT
  * (postgresql.org/docs/current/protocol-flow.html, "Multiple Statements in a Simple Query"): hence the values
  * in the text. Drizzle's own inlining relies on standard_conforming_strings; see {@link literal}.
  */
-export function statementOf<Name extends string>(query: {
+export function statementText<Name extends string>(query: {
   toSQL(): Query;
 }): (values: Readonly<Record<Name, Value>>) => string {
   const { sql, params } = query.toSQL();
   const names = params.map(nameOf);
-  // Text and numbers of parameters in turn: "… where key = ", "1", " and …".
+  // Text and numbers of parameters alternate: "… where key = ", "1", " and …".
   const pieces = sql.split(/\$(\d+)/);
   return (values) => {
     let text = "";
@@ -34,7 +34,10 @@ function nameOf(parameter: unknown): string {
   throw new TypeError(`Each value of this query must be a placeholder, but one is ${String(value)}.`);
 }
 
-/** As libpq's PQescapeLiteral: right whether or not the server takes backslashes in '…' for what they are. */
+/**
+ * Quotes a value as libpq's PQescapeLiteral does, which is right whether or not the server treats backslashes in
+ * '…' as escapes.
+ */
 function literal(value: Value): string {
   if (value === null) return "NULL";
   if (typeof value === "number") return String(value);
@@ -43,7 +46,7 @@ function literal(value: Value): string {
   return quoted.includes("\\") ? ` E'${quoted.replaceAll("\\", "\\\\")}'` : `'${quoted}'`;
 }
 
-/** @throws {TypeError} for the one character that PostgreSQL's text can't hold */
+/** @throws {TypeError} for NUL, the only character that PostgreSQL's text can't hold */
 export function refuseNul(value: string): void {
   if (!value.includes("\0")) return;
   throw new TypeError(
