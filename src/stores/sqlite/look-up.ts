@@ -7,6 +7,8 @@ import type { Rows } from "./rows.ts";
 
 interface WaitingLookUp {
   readonly identity: RecordIdentity;
+  /** Read in the caller's own async context: a clock may depend on it. */
+  readonly now: number;
   readonly resolve: (record: StoredRecord | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -14,14 +16,14 @@ interface WaitingLookUp {
 type BatchReader = (batch: readonly WaitingLookUp[]) => (StoredRecord | undefined)[];
 
 /** Reads the live records of a batch in one read transaction. */
-function batchReader(connection: Sqlite.Database, read: Rows["read"], now: () => number): BatchReader {
+function batchReader(connection: Sqlite.Database, read: Rows["read"]): BatchReader {
   const begin = connection.prepare("BEGIN");
   const end = connection.prepare("ROLLBACK");
 
   return function readBatch(batch) {
     begin.run();
     try {
-      return batch.map(({ identity }) => liveRecord(read(identity), now()));
+      return batch.map(({ identity, now }) => liveRecord(read(identity), now));
     } finally {
       end.run();
     }
@@ -39,6 +41,7 @@ export class LookUp {
   readonly #writing: Sqlite.Database;
   readonly #readInWriter: BatchReader;
   readonly #readApart: BatchReader;
+  readonly #now: () => number;
   readonly #checkFile: () => void;
   readonly #closing: AbortSignal;
   #waiting: WaitingLookUp[] = [];
@@ -49,8 +52,9 @@ export class LookUp {
     options: { now: () => number; checkFile: () => void; closing: AbortSignal },
   ) {
     this.#writing = writing;
-    this.#readInWriter = batchReader(writing, readers.inWriter, options.now);
-    this.#readApart = batchReader(finding, readers.apart, options.now);
+    this.#readInWriter = batchReader(writing, readers.inWriter);
+    this.#readApart = batchReader(finding, readers.apart);
+    this.#now = options.now;
     this.#checkFile = options.checkFile;
     this.#closing = options.closing;
     options.closing.addEventListener("abort", () => this.#answer());
@@ -58,7 +62,7 @@ export class LookUp {
 
   find(identity: RecordIdentity): Promise<StoredRecord | undefined> {
     return new Promise((resolve, reject) => {
-      const waiting = this.#waiting.push({ identity, resolve, reject });
+      const waiting = this.#waiting.push({ identity, now: this.#now(), resolve, reject });
       // The connections of a closing database may not live until the next turn.
       if (this.#closing.aborted) this.#answer();
       else if (waiting === 1) setImmediate(() => this.#answer());

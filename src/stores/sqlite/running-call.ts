@@ -1,26 +1,35 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** A call that has the writer's connection, as the code that it runs sees it. */
+/** A call that has the write lock of a file, as the code that it runs sees it. */
 export interface RunningCall {
-  /** The writer that runs it. */
-  readonly writer: object;
+  readonly file: string;
   isOver: boolean;
+  /** The call that this one was made by: of another file, since one of the same would wait for itself. */
+  readonly outer: RunningCall | undefined;
+}
+
+const runningCall = new AsyncLocalStorage<RunningCall>();
+
+/** Runs the work of a call; code that belongs to it is then known by its async context. */
+export function runAsCall<Result>(call: RunningCall, work: () => Result): Result {
+  return runningCall.run(call, work);
+}
+
+/** The call that the present code belongs to, if there is one. */
+export function currentCall(): RunningCall | undefined {
+  return runningCall.getStore();
 }
 
 /**
- * The call in whose transaction the present code runs. A resolver that waited for another transaction of the
- * same writer would wait for itself, and the async context tells this at once.
+ * Refuses a write that would wait for itself: the present code runs inside a transaction of the same file.
+ *
+ * @throws {Error} that says what to do
  */
-export const runningCall = new AsyncLocalStorage<RunningCall>();
-
-/** Whether the present code belongs to a call that this writer is running. */
-export function isWithinCallOf(writer: object): boolean {
-  const call = runningCall.getStore();
-  return call !== undefined && call.writer === writer && !call.isOver;
-}
-
-export function nestingRefused(): Error {
-  return new Error(
-    "This code runs inside a transaction of the same database, and would wait for itself. Write through the `tx` of that transaction, and start another one (write, once, a protected mutation) only after it has ended.",
-  );
+export function refuseNesting(file: string): void {
+  for (let call = currentCall(); call; call = call.outer) {
+    if (call.isOver || call.file !== file) continue;
+    throw new Error(
+      "This code runs inside a transaction of the same database and would wait for itself: write through the `tx` of that transaction, and start another one (write, once, a protected mutation) only after it has ended.",
+    );
+  }
 }

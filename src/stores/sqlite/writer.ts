@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { realpathSync } from "node:fs";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type Sqlite from "better-sqlite3";
 import { IdempotencyError, unavailable } from "../../errors.ts";
@@ -6,7 +7,7 @@ import { Deadline, isDeadline } from "./deadline.ts";
 import { asStoreError, isBusy } from "./faults.ts";
 import { fileIdentity } from "./file-identity.ts";
 import { type Job, Queue } from "./queue.ts";
-import { isWithinCallOf, nestingRefused, type RunningCall, runningCall } from "./running-call.ts";
+import { currentCall, type RunningCall, refuseNesting, runAsCall } from "./running-call.ts";
 import type { Guard } from "./statements.ts";
 
 export interface WriterOptions {
@@ -50,6 +51,7 @@ export class Writer<Transaction> {
   readonly #deadline: Deadline;
   /** Labels of calls whose latest run took longer than a batch may, or whose batch could not commit. */
   readonly #runAlone = new Set<string>();
+  readonly #file: string;
   readonly #isSameFile: () => boolean;
   #isMoved = false;
   readonly #queue: Queue<Transaction>;
@@ -72,6 +74,7 @@ export class Writer<Transaction> {
     this.#options = { maxBatch, maxBatchMs, maxQueue, lockWaitMs, deadlineMs };
     this.#queue = new Queue(maxQueue);
     this.#deadline = new Deadline(deadlineMs);
+    this.#file = realpathSync(connection.name);
     this.#isSameFile = fileIdentity(connection.name);
     this.#control = {
       begin: connection.prepare("BEGIN IMMEDIATE"),
@@ -96,11 +99,11 @@ export class Writer<Transaction> {
     finish?: (value: Value, undo: () => void) => Result,
   ): Promise<Result> {
     if (this.#isClosed) return Promise.reject(unavailable("The server is shutting down."));
-    if (isWithinCallOf(this)) return Promise.reject(nestingRefused());
     if (this.#queue.isFull) {
       return Promise.reject(unavailable("The server has more calls waiting than it can take."));
     }
     return new Promise<Result>((resolve, reject) => {
+      this.refuseNesting();
       // `as`: the queue holds calls of all types; each call's own parts fit each other
       this.#queue.push({
         label,
@@ -125,9 +128,9 @@ export class Writer<Transaction> {
     if (this.#isMoved) throw fileMoved();
   }
 
-  /** @throws {Error} inside a call that this writer is running, and that would wait for itself */
+  /** @throws {Error} inside a transaction of the same file, where another one would wait for itself */
   refuseNesting(): void {
-    if (isWithinCallOf(this)) throw nestingRefused();
+    refuseNesting(this.#file);
   }
 
   /** Takes no further call, and is fulfilled when those in the queue have been answered. */
@@ -207,7 +210,7 @@ export class Writer<Transaction> {
 
   async #call(job: Job<Transaction>): Promise<Ran<Transaction>> {
     const startedAt = performance.now();
-    const running: RunningCall = { writer: this, isOver: false };
+    const running: RunningCall = { file: this.#file, isOver: false, outer: job.inContext(currentCall) };
     const guard = (): void => {
       if (running.isOver)
         throw new Error("This transaction is over: a call must await all that it does with `tx`.");
@@ -216,8 +219,9 @@ export class Writer<Transaction> {
     };
     try {
       this.#control.save.run();
-      const work = () => runningCall.run(running, job.work, this.#openTransaction(guard));
-      const value = await this.#deadline.within(job.inContext(work));
+      const tx = this.#openTransaction(guard);
+      const work = () => this.#deadline.within(job.work(tx));
+      const value = await job.inContext(() => runAsCall(running, work));
       guard();
       const result = job.inContext(() => job.finish(value, () => this.#control.undo.run()));
       this.#control.release.run();
