@@ -6,9 +6,9 @@ const here = (path: string) => new URL(path, import.meta.url).pathname;
 
 export default defineConfig({
   resolve: {
-    // The tests import the package by its name, as its users do, and run its sources.
+    // The tests import the package by its name, as users do, and run its sources.
     alias: [
-      // One graphql for the sources and for packages: Node loads its CommonJS build, Vite would load another.
+      // One copy of graphql for the sources and for packages: Node loads the CommonJS build, Vite would load the other.
       { find: /^graphql$/, replacement: resolve("graphql") },
       { find: /^graphql-idempotent$/, replacement: here("src/index.ts") },
       { find: /^graphql-idempotent\/(apollo-server)$/, replacement: here("src/servers/$1.ts") },
@@ -16,9 +16,9 @@ export default defineConfig({
     ],
   },
   test: {
-    // All of the CPUs: by default one stays free, which of two is half of the machine.
+    // Use all CPUs: by default one stays free, which is half of a machine with two.
     maxWorkers: "100%",
-    // Many start processes, or work hard, also on machines that are busy with other things.
+    // Many tests start processes or compute a lot, also on busy machines.
     testTimeout: 180_000,
     hookTimeout: 180_000,
     projects: [
@@ -32,8 +32,8 @@ export default defineConfig({
         },
       },
       {
-        // These share a PostgreSQL server, which is started when one of them is to run. The tests of the shop run
-        // on it too.
+        // These tests share a PostgreSQL server, which starts only when one of them runs. The shop's tests run on
+        // it too.
         extends: true,
         test: {
           name: "postgres",

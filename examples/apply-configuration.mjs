@@ -1,5 +1,5 @@
-// A deployment applies its configuration again each time that it is restarted. What the configuration adds to
-// must not grow each time: its version is the key. Another content under the same version is refused.
+// A deployment applies its configuration again at each restart. Its version is the key, so that the credits it grants
+// are added only once. Different content under the same version is refused.
 //
 // npm run build && node examples/apply-configuration.mjs
 import { fileURLToPath } from "node:url";
@@ -16,7 +16,7 @@ const database = openDatabase(undefined, {
 const store = sqliteStore(database);
 
 async function apply({ version, ...settings }) {
-  // A key that must never run again needs a retention that outlives all that may send it.
+  // A key that must never run again needs a retention that outlasts every deployment that may send it.
   const call = { scope: SHARED, field: "configuration", key: version, input: settings, retention: "3650d" };
   const { replayed } = await once(store, call, async (tx) => {
     for (const [owner, granted] of Object.entries(settings.grants)) {

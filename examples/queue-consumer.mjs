@@ -1,5 +1,5 @@
-// A queue that delivers at least once delivers some messages twice. Here, one message comes again after it was
-// consumed, and another comes twice at the same time; each is booked once.
+// An at-least-once queue delivers some messages twice. Here, one message is delivered again after it was consumed, and
+// another is delivered twice at the same time. Each is booked once.
 //
 // npm run build && node examples/queue-consumer.mjs
 import { fileURLToPath } from "node:url";
@@ -26,7 +26,7 @@ async function consume({ id, body }) {
       .returning();
     return { credits: account.credits };
   });
-  // Only now may the queue forget the message: the booking is on disk.
+  // Acknowledge the message to the queue only here, after the booking is on disk.
   console.log(`${id}: ${replayed ? "had been booked" : "booked"}, credits were ${result.credits} then`);
 }
 

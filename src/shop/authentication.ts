@@ -1,12 +1,12 @@
-import { hash } from "node:crypto";
 import { eq, sql } from "drizzle-orm";
 import type { GraphQLSchema } from "graphql";
 import type { RequestContext } from "./context.ts";
 import type { Customer, ShopDatabase } from "./database.ts";
 import { databaseUnavailable, unauthenticated } from "./errors.ts";
 import { checkRootFields } from "./root-fields.ts";
+import { tokenHash } from "./token.ts";
 
-/** Makes the function that finds the customer of an `Authorization: Bearer <token>` header. */
+/** Creates the function that finds the customer of an `Authorization: Bearer <token>` header. */
 export function createAuthenticator({ db, tables: { customers } }: ShopDatabase) {
   const byToken = db
     .select()
@@ -26,14 +26,9 @@ export function createAuthenticator({ db, tables: { customers } }: ShopDatabase)
   };
 }
 
-/** Tokens are long and random outside of the demo, so a fast hash is enough. */
-export function tokenHash(token: string): string {
-  return hash("sha256", token, "base64url");
-}
-
 /**
- * Lets only customers at the fields of Query and Mutation. It goes around what `@idempotent` has wrapped, so
- * that a replay is as protected as a first call.
+ * Lets only customers call the fields of Query and Mutation. Apply it after `@idempotent`, so that a replay is as
+ * protected as a first call.
  */
 export function requireCustomer(schema: GraphQLSchema): GraphQLSchema {
   return checkRootFields<RequestContext>(schema, (_args, { customer }) => {

@@ -1,10 +1,10 @@
 import { fileURLToPath } from "node:url";
 
 export interface Configuration {
-  /** 0 stands for any free port. */
+  /** 0 means any free port. */
   readonly port: number;
   readonly database: DatabaseAddress;
-  /** Whether the seeded customers can be used with tokens that everybody knows. */
+  /** Whether the seeded customers have the publicly known demo tokens. */
   readonly hasDemoTokens: boolean;
 }
 
@@ -12,7 +12,7 @@ export type DatabaseAddress =
   | { readonly kind: "sqlite"; readonly file: string }
   | { readonly kind: "postgres"; readonly url: string };
 
-/** @throws {Error} that says in one line which variable is wrong, and how it should be */
+/** @throws {Error} that says in one line which variable is wrong and what it must be */
 export function readConfiguration(environment: NodeJS.ProcessEnv): Configuration {
   return {
     port: readPort(environment.PORT || "4000"),
@@ -37,7 +37,7 @@ function readDatabaseAddress(url: string): DatabaseAddress {
 
 const exampleUrl = "postgres://user:password@localhost:5432/shop";
 
-/** It may hold a password, so an error doesn't repeat it. */
+/** The URL may hold a password, so the error doesn't repeat it. */
 function readPostgresUrl(url: string): string {
   if (URL.canParse(url) && /^\/[^/]+$/.test(new URL(url).pathname)) return url;
   throw new Error(

@@ -1,18 +1,18 @@
 import type { TransactionContext } from "graphql-idempotent";
 import type { Customer, ShopTransaction } from "./database.ts";
 
-/** What every request has. */
+/** The context of every request. */
 export interface RequestContext {
-  /** Who asks; undefined when the request has no known token. */
+  /** The customer who sent the request; undefined without a known token. */
   readonly customer: Customer | undefined;
   /** The `Idempotency-Key` request header. */
   readonly idempotencyKey: string | readonly string[] | undefined;
 }
 
-/** What resolvers get: they run for customers only, see `requireCustomer`. */
+/** The context of resolvers, which run for customers only; see `requireCustomer`. */
 export interface CustomerContext extends RequestContext {
   readonly customer: Customer;
 }
 
-/** What resolvers of `@idempotent` mutations get. */
+/** The context of resolvers of `@idempotent` mutations. */
 export interface IdempotentContext extends CustomerContext, TransactionContext<ShopTransaction> {}

@@ -19,7 +19,7 @@ export function customerResolvers({ db, store, tables: { accounts, customers } }
     },
 
     Mutation: {
-      /** Without a key: whoever sets an address twice has set it. */
+      /** Needs no key: setting an address twice has the effect of setting it once. */
       async updateAddress(
         _root: unknown,
         { address }: { address: string },
@@ -44,7 +44,7 @@ export function customerResolvers({ db, store, tables: { accounts, customers } }
     },
 
     Account: {
-      /** A transfer leads to accounts of other customers, whose balance is their own affair. */
+      /** A transfer exposes accounts of other customers, whose balance stays private. */
       balance(account: Account, _args: unknown, { customer }: CustomerContext): Money | null {
         if (account.customerId !== customer.id) return null;
         return { amount: account.balance, currency: account.currency };

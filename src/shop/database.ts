@@ -1,23 +1,22 @@
 import type { InferSelectModel } from "drizzle-orm";
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 import type { Store } from "graphql-idempotent";
-import type { DatabaseAddress } from "./configuration.ts";
 import type * as postgresTables from "./postgres/tables.ts";
 
 /**
- * What the shop knows of its database: `sqlite/` and `postgres/` open one each.
+ * The shop's database, on either engine: `sqlite/` and `postgres/` each open one.
  *
- * Its types are those of Drizzle's PostgreSQL dialect, of no driver in particular. Such a query can only be
- * awaited, and what a statement without `returning()` gives is unknown: what is written with them runs on both.
+ * Its types are those of Drizzle's PostgreSQL dialect, without a driver. They only allow queries to be awaited, and
+ * the result of a statement without `returning()` is unknown, so code that compiles against them runs on both.
  */
 export interface ShopDatabase {
   readonly tables: Tables;
-  /** For queries. It sees what has been committed; inside a transaction, read through `tx`. */
+  /** For queries. It sees committed data only; inside a transaction, read through `tx`. */
   readonly db: ShopReader;
   readonly store: Store<ShopTransaction>;
-  /** Where it is, for people to read; without a password. */
+  /** The database's location as shown to people, without a password. */
   readonly location: string;
-  /** When all calls are over. */
+  /** Call it after all calls have ended. */
   close(): Promise<void>;
 }
 
@@ -32,20 +31,3 @@ export type Product = InferSelectModel<Tables["products"]>;
 export type Order = InferSelectModel<Tables["orders"]>;
 export type Transfer = InferSelectModel<Tables["transfers"]>;
 export type Invoice = InferSelectModel<Tables["invoices"]>;
-
-/**
- * Opens the database with its tables and what they begin with. Loads the driver of its engine, and no other.
- *
- * @throws {Error} that says in one line why it can't be used
- */
-export async function openShopDatabase(
-  address: DatabaseAddress,
-  withDemoTokens: boolean,
-): Promise<ShopDatabase> {
-  if (address.kind === "sqlite") {
-    const { openSqlite } = await import("./sqlite/database.ts");
-    return openSqlite(address.file, withDemoTokens);
-  }
-  const { openPostgres } = await import("./postgres/database.ts");
-  return openPostgres(address.url, withDemoTokens);
-}

@@ -1,6 +1,6 @@
 import { DrizzleQueryError } from "drizzle-orm";
 
-/** What the driver said. Drizzle's error around it holds the whole query, and values that have no business in a log. */
+/** Returns the driver's own error. Drizzle's wrapper contains the query and its values, which must not be logged. */
 export function driverErrorOf(error: unknown): unknown {
   return error instanceof DrizzleQueryError ? error.cause : error;
 }

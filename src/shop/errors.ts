@@ -11,7 +11,7 @@ export type ShopErrorCode =
   | "OUT_OF_STOCK"
   | "UNAUTHENTICATED";
 
-/** An answer that a client is meant to see: what was required, what was received, and what to do. */
+/** An error for the client. Its message says what was required, what was received and what to do. */
 export class ShopError extends GraphQLError {
   constructor(code: ShopErrorCode, message: string) {
     super(message, { extensions: { code } });
@@ -26,7 +26,7 @@ export function unauthenticated(): ShopError {
   );
 }
 
-/** What a protected mutation answers when its store fails, for a request that doesn't get so far. */
+/** The error of a protected mutation whose store fails, for a request that fails before its mutation. */
 export function databaseUnavailable(cause: unknown): IdempotencyError {
   const error = new IdempotencyError(
     "IDEMPOTENCY_STORE_UNAVAILABLE",
@@ -37,7 +37,7 @@ export function databaseUnavailable(cause: unknown): IdempotencyError {
   return error;
 }
 
-/** Also for what belongs to somebody else: that it exists is not for everybody to know. */
+/** Also for objects of another customer, so that their existence isn't revealed. */
 export function notFound(what: string, id: string): ShopError {
   return new ShopError(
     "NOT_FOUND",
@@ -56,7 +56,7 @@ export function outOfStock(quantity: number, stock: number): ShopError {
   );
 }
 
-/** It doesn't say the balance: the error may be logged where a balance has no business. */
+/** Leaves out the balance, because the error may be logged. */
 export function insufficientFunds(amount: number, currency: string): ShopError {
   return new ShopError(
     "INSUFFICIENT_FUNDS",

@@ -22,7 +22,7 @@ mutation Order($input: CreateOrderInput!, $key: ID!) {
 }
 `;
 
-/** GraphiQL on GET /graphql for browsers: one page with all of its scripts in it. */
+/** Serves GraphiQL to browsers on GET /graphql, as one page that contains all of its scripts. */
 export function graphiqlPlugin(hasDemoTokens: boolean): ApolloServerPlugin {
   let page: Promise<string> | undefined;
   return {
@@ -41,11 +41,11 @@ export function graphiqlPlugin(hasDemoTokens: boolean): ApolloServerPlugin {
   };
 }
 
-/** The package has 9 MB of scripts, so it is loaded when somebody wants to see it. */
+/** The package has 9 MB of scripts, so it is loaded when the page is first requested. */
 async function renderPage(hasDemoTokens: boolean): Promise<string> {
   const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql");
   const headers = pretty({ Authorization: `Bearer ${hasDemoTokens ? demoCustomers[0].token : "<token>"}` });
-  // Its types are those of another server's settings; in truth it hands all properties of GraphiQL on to it.
+  // The function's types describe GraphQL Yoga's options only, but it passes all of GraphiQL's properties on.
   const properties = {
     title: "Shop",
     logo: "",

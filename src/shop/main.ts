@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { readConfiguration } from "./configuration.ts";
+import { ignoreLogErrors } from "./log-errors.ts";
 import { demoCustomers, demoProduct } from "./seed.ts";
 import { type Shop, startShop } from "./server.ts";
 
+ignoreLogErrors();
 try {
   const configuration = readConfiguration(process.env);
   const opening = startShop(configuration);
@@ -12,7 +14,7 @@ try {
   fail(error);
 }
 
-/** When everything has been closed nothing is left to do, and the process ends by itself with exit code 0. */
+/** After everything is closed, no work is left, and the process ends by itself with exit code 0. */
 async function close(opening: Promise<Shop>): Promise<void> {
   try {
     await (await opening).close();

@@ -1,10 +1,11 @@
-import { and, asc, eq, gt, gte, sql } from "drizzle-orm";
+import { and, asc, eq, gt } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import type { CustomerContext, IdempotentContext } from "./context.ts";
-import type { Order, Product, ShopDatabase, ShopTransaction } from "./database.ts";
-import { badUserInput, notFound, outOfStock, type ShopError } from "./errors.ts";
+import type { Order, Product, ShopDatabase } from "./database.ts";
+import { badUserInput, notFound } from "./errors.ts";
 import { type Money, maxAmount } from "./money.ts";
 import { type PageArguments, pageOf } from "./page.ts";
+import { returnStock, takeStock } from "./stock.ts";
 
 interface CreateOrderInput {
   readonly productId: string;
@@ -13,22 +14,6 @@ interface CreateOrderInput {
 }
 
 export function orderResolvers({ db, store, tables: { orders, products } }: ShopDatabase) {
-  /** Checks the stock and takes from it in one statement. */
-  async function takeStock(tx: ShopTransaction, productId: string, quantity: number) {
-    const [taken] = await tx
-      .update(products)
-      .set({ stock: sql`${products.stock} - ${quantity}` })
-      .where(and(eq(products.id, productId), gte(products.stock, quantity)))
-      .returning({ price: products.price, currency: products.currency });
-    if (!taken) throw await refusal(tx, productId, quantity);
-    return taken;
-  }
-
-  async function refusal(tx: ShopTransaction, productId: string, quantity: number): Promise<ShopError> {
-    const [product] = await tx.select().from(products).where(eq(products.id, productId));
-    return product ? outOfStock(quantity, product.stock) : notFound("product", productId);
-  }
-
   return {
     Query: {
       async orders(_root: unknown, page: PageArguments, { customer }: CustomerContext): Promise<Order[]> {
@@ -55,13 +40,8 @@ export function orderResolvers({ db, store, tables: { orders, products } }: Shop
         { customer, tx }: IdempotentContext,
       ): Promise<Order> {
         if (quantity < 1) throw badUserInput(`\`quantity\` must be 1 or more, but it is ${quantity}.`);
-        const { price, currency } = await takeStock(tx, productId, quantity);
-        const total = price * quantity;
-        if (total > maxAmount) {
-          throw badUserInput(
-            `An order's total is at most ${maxAmount}, but this one's is ${total}. Order fewer.`,
-          );
-        }
+        const { price, currency } = await takeStock(tx, products, productId, quantity);
+        const total = totalOf(price, quantity);
         const order: Order = {
           id: uuidv7(),
           customerId: customer.id,
@@ -77,7 +57,7 @@ export function orderResolvers({ db, store, tables: { orders, products } }: Shop
         return order;
       },
 
-      /** Without a key: the order's state says whether the stock has been given back. */
+      /** Needs no key: the order's status tells whether the stock has been returned. */
       cancelOrder(_root: unknown, { id }: { id: string }, { customer }: CustomerContext): Promise<Order> {
         return store.write(async (tx) => {
           const [order] = await tx.select().from(orders).where(eq(orders.id, id));
@@ -87,11 +67,8 @@ export function orderResolvers({ db, store, tables: { orders, products } }: Shop
             .set({ status: "CANCELLED" })
             .where(and(eq(orders.id, id), eq(orders.status, "PLACED")))
             .returning();
-          if (!cancelled) return { ...order, status: "CANCELLED" }; // it was before, or by another call meanwhile
-          await tx
-            .update(products)
-            .set({ stock: sql`${products.stock} + ${order.quantity}` })
-            .where(eq(products.id, order.productId));
+          if (!cancelled) return { ...order, status: "CANCELLED" }; // cancelled before, or by a concurrent call
+          await returnStock(tx, products, order.productId, order.quantity);
           return cancelled;
         });
       },
@@ -108,4 +85,10 @@ export function orderResolvers({ db, store, tables: { orders, products } }: Shop
       },
     },
   };
+}
+
+function totalOf(price: number, quantity: number): number {
+  const total = price * quantity;
+  if (total <= maxAmount) return total;
+  throw badUserInput(`An order's total is at most ${maxAmount}, but this one's is ${total}. Order fewer.`);
 }

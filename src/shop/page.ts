@@ -8,7 +8,7 @@ export interface PageArguments {
 
 export interface Page {
   readonly limit: number;
-  /** The page begins behind this ID; the empty string stands before all of them. */
+  /** The page begins after this ID; the empty string sorts before every ID. */
   readonly after: string;
 }
 

@@ -2,7 +2,7 @@ import type { GraphQLSchema } from "graphql";
 import { badUserInput } from "./errors.ts";
 import { checkRootFields } from "./root-fields.ts";
 
-/** PostgreSQL's text can't hold the character NUL, so no field takes it, on SQLite neither. */
+/** PostgreSQL can't store the character NUL in text, so every field refuses it, on SQLite too. */
 export function refuseNul(schema: GraphQLSchema): GraphQLSchema {
   return checkRootFields(schema, (args) => {
     if (!hasNul(args)) return;

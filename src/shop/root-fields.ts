@@ -1,7 +1,7 @@
 import { MapperKind, mapSchema } from "@graphql-tools/utils";
 import { defaultFieldResolver, type GraphQLFieldConfig, type GraphQLSchema } from "graphql";
 
-/** A schema whose fields of Query and Mutation run only when `check` has not thrown. */
+/** Returns a schema whose Query and Mutation fields call `check` first, and don't run when it throws. */
 export function checkRootFields<Context>(
   schema: GraphQLSchema,
   check: (args: unknown, context: Context) => void,

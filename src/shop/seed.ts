@@ -1,8 +1,8 @@
 import { and, eq, isNull, ne, or } from "drizzle-orm";
-import { tokenHash } from "./authentication.ts";
 import type { Account, Product, ShopTransaction, Tables } from "./database.ts";
+import { tokenHash } from "./token.ts";
 
-/** Fixed, so that documentation can name them. */
+/** Seeded IDs are fixed, so that documentation can name them. */
 function seedId(number: number): string {
   return `01990000-0000-7000-8000-${String(number).padStart(12, "0")}`;
 }
@@ -19,7 +19,7 @@ const seedAccounts: Account[] = [
   { id: seedId(22), customerId: seedId(2), balance: 0, currency: "EUR" },
 ];
 
-/** What the printed curl line and GraphiQL order. */
+/** The product that the printed curl line and GraphiQL order. */
 export const demoProduct: Product = {
   id: seedId(101),
   name: "Milk jug",
@@ -37,19 +37,19 @@ const seedProducts: Product[] = [
 ];
 
 /**
- * Fills a database that is new. The demo tokens are valid with `withDemoTokens`, and never without, even if an
- * earlier start had put them in.
+ * Fills a new database. The demo tokens are valid only with `withDemoTokens`: without it, tokens that an earlier start
+ * inserted are removed.
  *
- * Where nothing is to be changed it writes nothing: other servers may be at work, and to insert ON CONFLICT DO
- * NOTHING waits on PostgreSQL for each transaction that is about to change a row that is there.
+ * It writes only rows that must change, because other servers may be running: on PostgreSQL, INSERT … ON CONFLICT DO
+ * NOTHING waits for every open transaction that inserted or changed a conflicting row.
  */
 export async function seed(
   tx: ShopTransaction,
   { accounts, customers, products }: Tables,
   withDemoTokens: boolean,
 ): Promise<void> {
-  const [anybody] = await tx.select().from(customers).limit(1);
-  if (!anybody) {
+  const [anyCustomer] = await tx.select().from(customers).limit(1);
+  if (!anyCustomer) {
     await tx.insert(customers).values(demoCustomers.map(({ id, name, address }) => ({ id, name, address })));
     await tx.insert(accounts).values(seedAccounts);
     await tx.insert(products).values(seedProducts);

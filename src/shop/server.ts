@@ -11,17 +11,18 @@ import { idempotencyPlugin } from "graphql-idempotent/apollo-server";
 import { createAuthenticator } from "./authentication.ts";
 import type { Configuration } from "./configuration.ts";
 import type { RequestContext } from "./context.ts";
-import { openShopDatabase, type ShopDatabase } from "./database.ts";
+import type { ShopDatabase } from "./database.ts";
 import { driverErrorOf } from "./driver-error.ts";
 import { graphiqlPlugin } from "./graphiql.ts";
+import { openShopDatabase } from "./open-database.ts";
 import { createSchema } from "./schema.ts";
 
 export interface Shop {
-  /** Where the API is: http://localhost:4000/graphql */
+  /** The API's address, such as http://localhost:4000/graphql. */
   readonly url: string;
-  /** Where its database is; without a password. */
+  /** The database's location, without a password. */
   readonly location: string;
-  /** Takes no further connection, finishes the calls that run, and closes the database. */
+  /** Refuses new connections, finishes the running calls, and closes the database. */
   close(): Promise<void>;
 }
 
@@ -40,7 +41,7 @@ export async function startShop({ port, database: address, hasDemoTokens }: Conf
       ],
       csrfPrevention: true,
       allowBatchedHttpRequests: true,
-      // The schema is public, and GraphiQL is nothing without it.
+      // The schema is public, and GraphiQL needs it.
       introspection: true,
       includeStacktraceInErrorResponses: false,
       stopOnTerminationSignals: false, // main.ts closes the database too
@@ -67,7 +68,7 @@ export async function startShop({ port, database: address, hasDemoTokens }: Conf
 function route(app: express.Express, apollo: ApolloServer<RequestContext>, database: ShopDatabase): void {
   const authenticate = createAuthenticator(database);
   app.disable("x-powered-by");
-  app.disable("etag"); // a hash of every answer, for nobody
+  app.disable("etag"); // it would hash every answer, and no client uses the hash
   app.get("/", (_request, response) => response.redirect("/graphql"));
   app.get("/healthz", healthz(database));
   app.get("/graphql", forbidOtherHosts);
@@ -96,7 +97,7 @@ function healthz({ db, tables: { products } }: ShopDatabase): RequestHandler {
   };
 }
 
-/** GraphiQL has all it needs in its page; the browser sees to it that it stays so. */
+/** GraphiQL's page contains everything it needs. The header makes the browser refuse requests to other hosts. */
 const forbidOtherHosts: RequestHandler = (_request, response, next) => {
   response.setHeader(
     "content-security-policy",
@@ -105,7 +106,7 @@ const forbidOtherHosts: RequestHandler = (_request, response, next) => {
   next();
 };
 
-/** A body that is too large or no JSON never gets to Apollo Server. Express would answer with a page. */
+/** A body that is too large or isn't JSON never reaches Apollo Server. Express would answer with an HTML page. */
 const answerBadRequest: ErrorRequestHandler = (error, _request, response, next) => {
   if (response.headersSent) return next(error);
   const { status = 500, expose = false, message } = error;
@@ -115,7 +116,7 @@ const answerBadRequest: ErrorRequestHandler = (error, _request, response, next) 
   response.status(status).json({ errors: [{ message: shown, extensions: { code } }] });
 };
 
-/** A fault that nobody meant to show goes to the log; the client learns that there was one. */
+/** Logs an unexpected error. The client only learns that one occurred. */
 function maskFaults(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError {
   const fault = unwrapResolverError(error);
   switch (formatted.extensions?.code) {
@@ -123,7 +124,7 @@ function maskFaults(formatted: GraphQLFormattedError, error: unknown): GraphQLFo
       console.error(driverErrorOf(fault));
       return { ...formatted, message: "Internal server error" };
     case "IDEMPOTENCY_STORE_UNAVAILABLE":
-      // There may be thousands of these at once, so no stack.
+      // Thousands of these may occur at once, so the log gets no stack.
       console.error(
         String(fault),
         fault instanceof Error && fault.cause ? String(driverErrorOf(fault.cause)) : "",

@@ -1,7 +1,7 @@
 import { and, eq, gte, sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import type { IdempotentContext } from "./context.ts";
-import type { Account, ShopDatabase, ShopReader, ShopTransaction, Transfer } from "./database.ts";
+import type { Account, ShopDatabase, ShopReader, ShopTransaction, Tables, Transfer } from "./database.ts";
 import { badUserInput, insufficientFunds, notFound } from "./errors.ts";
 import type { Money } from "./money.ts";
 
@@ -15,27 +15,6 @@ export function transferResolvers({ db, tables: { accounts, transfers } }: ShopD
   async function accountById(reader: ShopReader, id: string): Promise<Account | undefined> {
     const [account] = await reader.select().from(accounts).where(eq(accounts.id, id));
     return account;
-  }
-
-  /** The balance is checked by the statement that lowers it. */
-  async function moveMoney(tx: ShopTransaction, from: Account, to: Account, amount: number): Promise<void> {
-    async function take(): Promise<void> {
-      const taken = await tx
-        .update(accounts)
-        .set({ balance: sql`${accounts.balance} - ${amount}` })
-        .where(and(eq(accounts.id, from.id), gte(accounts.balance, amount)))
-        .returning({ id: accounts.id });
-      if (taken.length === 0) throw insufficientFunds(amount, from.currency);
-    }
-    async function give(): Promise<void> {
-      await tx
-        .update(accounts)
-        .set({ balance: sql`${accounts.balance} + ${amount}` })
-        .where(eq(accounts.id, to.id));
-    }
-    // Rows are locked in the order of their IDs, so that two transfers in opposite directions, side by side on
-    // PostgreSQL, never wait for each other.
-    for (const move of from.id < to.id ? [take, give] : [give, take]) await move();
   }
 
   return {
@@ -59,7 +38,7 @@ export function transferResolvers({ db, tables: { accounts, transfers } }: ShopD
             `Both accounts must have one currency, but one has ${currency} and the other ${to.currency}.`,
           );
         }
-        await moveMoney(tx, from, to, amount);
+        await moveMoney(tx, accounts, from, to, amount);
         const createdAt = new Date().toISOString();
         const transfer: Transfer = { id: uuidv7(), fromAccountId, toAccountId, amount, currency, createdAt };
         await tx.insert(transfers).values(transfer);
@@ -81,4 +60,31 @@ export function transferResolvers({ db, tables: { accounts, transfers } }: ShopD
       },
     },
   };
+}
+
+/** Checks the balance in the statement that lowers it. */
+async function moveMoney(
+  tx: ShopTransaction,
+  accounts: Tables["accounts"],
+  from: Account,
+  to: Account,
+  amount: number,
+): Promise<void> {
+  async function take(): Promise<void> {
+    const taken = await tx
+      .update(accounts)
+      .set({ balance: sql`${accounts.balance} - ${amount}` })
+      .where(and(eq(accounts.id, from.id), gte(accounts.balance, amount)))
+      .returning({ id: accounts.id });
+    if (taken.length === 0) throw insufficientFunds(amount, from.currency);
+  }
+  async function give(): Promise<void> {
+    await tx
+      .update(accounts)
+      .set({ balance: sql`${accounts.balance} + ${amount}` })
+      .where(eq(accounts.id, to.id));
+  }
+  // Lock rows in the order of their IDs: two concurrent transfers in opposite directions would deadlock on
+  // PostgreSQL otherwise.
+  for (const move of from.id < to.id ? [take, give] : [give, take]) await move();
 }

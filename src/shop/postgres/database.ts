@@ -24,20 +24,20 @@ function openPool(url: string): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     application_name: "shop",
-    // PostgreSQL has 100 connections, unless told otherwise, for all processes of the shop together.
+    // PostgreSQL allows 100 connections by default, for all processes of the shop together.
     max: 20,
     connectionTimeoutMillis: 5_000,
-    // Transactions have bounds of their own, see postgresStore(). This one is for a server that says nothing any
-    // more: longer than a call may wait for a duplicate and then run.
+    // Transactions have their own timeouts, see postgresStore(). This one detects a server that no longer answers. It
+    // is longer than a call may wait for a duplicate and then run.
     query_timeout: 30_000,
     keepAlive: true,
   });
-  // The pool replaces a connection that is lost while nobody uses it. Without a listener, Node ends the process.
+  // The pool replaces an idle connection that is lost. Without a listener, Node ends the process.
   pool.on("error", ({ message }) => console.error(`A connection to the database was lost: ${message}`));
   return pool;
 }
 
-/** A URL's parameters may hold a password too. */
+/** Leaves out the URL's parameters, which may hold a password too. */
 function withoutSecrets(url: string): string {
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;

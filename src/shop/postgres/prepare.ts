@@ -7,20 +7,20 @@ import * as tables from "./tables.ts";
 
 const migrationsFolder = fileURLToPath(new URL("../../../drizzle-postgres", import.meta.url));
 
-/** Any number will do that is the same in all processes of the shop. */
+/** An arbitrary number, the same in all processes of the shop. */
 const lock = 1_936_224_112;
 
 /**
- * Applies the migrations that drizzle-kit generated, and seeds, in one transaction under a lock: processes that
- * start at once do so one after the other, and one that is killed meanwhile leaves nothing half done.
+ * Applies the migrations that drizzle-kit generated, and seeds, in one transaction under a lock. Processes that start
+ * at the same time take turns, and a process that is killed leaves the database unchanged.
  */
 export async function prepareDatabase(pool: pg.Pool, hasDemoTokens: boolean): Promise<void> {
   const client = await pool.connect();
   let isUsable = false;
-  // Of a connection that is lost, the statement under way tells.
+  // When the connection is lost, the running statement fails, so this event needs no handling.
   client.on("error", ignore);
   try {
-    // READ COMMITTED, so that what is read behind the lock is what the process before has committed.
+    // READ COMMITTED, so that statements after the lock see the rows that the previous process committed.
     await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(${lock})`);
     await migrate(drizzle(nested(client)), { migrationsFolder });
     await seed(drizzle(client), tables, hasDemoTokens);
@@ -28,7 +28,7 @@ export async function prepareDatabase(pool: pg.Pool, hasDemoTokens: boolean): Pr
     isUsable = true;
   } finally {
     client.removeListener("error", ignore);
-    client.release(!isUsable); // a connection that is closed rolls back by itself
+    client.release(!isUsable); // closing the connection rolls the transaction back
   }
 }
 
@@ -38,13 +38,13 @@ const savepoint = new Map([
   ["rollback", "ROLLBACK TO SAVEPOINT migrations"],
 ]);
 
-/** Drizzle applies migrations in a transaction of its own, which becomes a savepoint of ours. */
+/** Drizzle applies migrations in its own transaction, which becomes a savepoint in ours. */
 function nested(client: pg.PoolClient): pg.PoolClient {
   const query = (config: { readonly text: string }, values: unknown[]) => {
     const text = savepoint.get(config.text);
     return text === undefined ? client.query(config, values) : client.query(text);
   };
-  return { query } as unknown as pg.PoolClient; // `as`: all that Drizzle calls is `query`
+  return { query } as unknown as pg.PoolClient; // `as`: Drizzle calls only `query`
 }
 
 function ignore(): void {}

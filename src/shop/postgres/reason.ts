@@ -1,6 +1,6 @@
 import { driverErrorOf } from "../driver-error.ts";
 
-/** Why a database can't be used, in one line: PostgreSQL's own words, and what to do where that can be said. */
+/** Explains in one line why a database can't be used: PostgreSQL's message and, where known, what to do. */
 export function reasonOf(error: unknown): string {
   const cause = driverErrorOf(error);
   if (!(cause instanceof Error)) return String(cause);

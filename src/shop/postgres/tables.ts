@@ -3,14 +3,14 @@ import { bigint, check, index, integer, pgTable, text } from "drizzle-orm/pg-cor
 
 export { idempotencyRecords } from "graphql-idempotent/postgres";
 
-// IDs are UUIDv7, so their order is that of creation. Money is in minor units (cents). Times are ISO 8601, UTC.
+// IDs are UUIDv7, so they sort by creation time. Money is in minor units (cents). Times are ISO 8601, UTC.
 // The tables of ../sqlite/tables.ts have the same names, and rows of the same types.
 
 export const customers = pgTable("customers", {
   id: text("id").primaryKey(),
   name: text("name").notNull(),
   address: text("address"),
-  /** SHA-256 of the bearer token: who reads the table can't act as its customers. */
+  /** SHA-256 of the bearer token: a reader of the table can't act as its customers. */
   tokenHash: text("token_hash").unique(),
 });
 

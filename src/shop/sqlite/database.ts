@@ -9,8 +9,8 @@ const migrationsFolder = fileURLToPath(new URL("../../../drizzle", import.meta.u
 /** @throws {Error} that says in one line why the file can't be used */
 export async function openSqlite(file: string, hasDemoTokens: boolean): Promise<ShopDatabase> {
   const sqlite = openDatabase(file, { schema: tables, migrationsFolder });
-  // `as`: all that ShopDatabase knows of Drizzle, its queries that are awaited, is the same in both dialects; and
-  // that the rows of both engines have the same types is held by test/shop/tables.test-d.ts.
+  // `as`: ShopDatabase only uses Drizzle's awaited queries, which are the same in both dialects.
+  // test/shop/tables.test-d.ts checks that the rows of both engines have the same types.
   const database = {
     tables,
     db: sqlite.db,

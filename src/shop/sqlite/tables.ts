@@ -3,14 +3,14 @@ import { check, index, integer, sqliteTable, text } from "drizzle-orm/sqlite-cor
 
 export { idempotencyRecords } from "graphql-idempotent/sqlite";
 
-// IDs are UUIDv7, so their order is that of creation. Money is in minor units (cents). Times are ISO 8601, UTC.
+// IDs are UUIDv7, so they sort by creation time. Money is in minor units (cents). Times are ISO 8601, UTC.
 // The tables of ../postgres/tables.ts have the same names, and rows of the same types.
 
 export const customers = sqliteTable("customers", {
   id: text("id").primaryKey(),
   name: text("name").notNull(),
   address: text("address"),
-  /** SHA-256 of the bearer token: who reads the file can't act as its customers. */
+  /** SHA-256 of the bearer token: a reader of the file can't act as its customers. */
   tokenHash: text("token_hash").unique(),
 });
 
