@@ -48,7 +48,7 @@ describe("a table that a migration rebuilds", () => {
     await opened.write((tx) => tx.run(sql`INSERT INTO parents (id) VALUES (3)`));
     expect(database.read("SELECT status FROM parents WHERE id = 3")).toEqual([["open"]]);
     const orphan = opened.write((tx) => tx.run(sql`INSERT INTO plain (parent) VALUES (404)`));
-    await expect(orphan).rejects.toThrow("FOREIGN KEY");
+    await expect(orphan).rejects.toMatchObject({ cause: { code: "SQLITE_CONSTRAINT_FOREIGNKEY" } });
   });
 
   it("keeps them also where foreign keys are never switched on again", async () => {
@@ -61,7 +61,7 @@ describe("a table that a migration rebuilds", () => {
     await using opened = database.open();
     expectAllKept(database);
     const orphan = opened.write((tx) => tx.run(sql`INSERT INTO plain (parent) VALUES (404)`));
-    await expect(orphan).rejects.toThrow("FOREIGN KEY");
+    await expect(orphan).rejects.toMatchObject({ cause: { code: "SQLITE_CONSTRAINT_FOREIGNKEY" } });
   });
 
   it("keeps them when drizzle-kit itself has written the migration", async () => {
@@ -194,7 +194,7 @@ describe("a rebuild", () => {
     expectAllKept(database);
     await using opened = openDatabase(database.file, { schema: {} });
     const orphan = opened.write((tx) => tx.run(sql`INSERT INTO plain (parent) VALUES (404)`));
-    await expect(orphan).rejects.toThrow("FOREIGN KEY");
+    await expect(orphan).rejects.toMatchObject({ cause: { code: "SQLITE_CONSTRAINT_FOREIGNKEY" } });
   });
 });
 

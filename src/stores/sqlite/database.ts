@@ -6,7 +6,7 @@ import Sqlite from "better-sqlite3";
 import { type BetterSQLite3Database, drizzle } from "drizzle-orm/better-sqlite3";
 import { checkOption, checkOptions, checkPositive, isFunction } from "../../options.ts";
 import { sqliteErrorIn } from "./faults.ts";
-import { migrate } from "./migrate.ts";
+import { MigrationError, migrate } from "./migrate.ts";
 import { StatementCache } from "./statements.ts";
 import { type DrizzleOptions, type Schema, type Transaction, transactionFactory } from "./transaction.ts";
 import { Writer, type WriterOptions } from "./writer.ts";
@@ -121,7 +121,7 @@ export function openDatabase<Tables extends Schema>(
     const writing = new Sqlite(path);
     connections.push(writing);
     prepareConnection(writing, options);
-    if (options.migrationsFolder !== undefined) migrate(writing, options.migrationsFolder);
+    if (options.migrationsFolder !== undefined) migrateApart(path, options.migrationsFolder, options);
     // From here on, locks of other processes are waited for without blocking the event loop.
     writing.pragma("busy_timeout = 0");
     const [reading, finding] = [openReading(), openReading()];
@@ -129,6 +129,21 @@ export function openDatabase<Tables extends Schema>(
   } catch (cause) {
     closeFile();
     throw new Error(`The database file ${path} can't be used: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** On a connection of its own, whose settings a migration may change. */
+function migrateApart<Tables extends Schema>(
+  path: string,
+  migrationsFolder: string,
+  options: DatabaseOptions<Tables>,
+): void {
+  const connection = new Sqlite(path);
+  try {
+    prepareConnection(connection, options);
+    migrate(connection, migrationsFolder);
+  } finally {
+    connection.close();
   }
 }
 
@@ -228,6 +243,7 @@ function assemble<Tables extends Schema>(
 
 /** SQLite's own words, and what to do where that can be said. */
 function reasonOf(error: unknown): string {
+  if (error instanceof MigrationError) return error.message;
   const root = sqliteErrorIn(error); // of a migration, Drizzle's error has the whole statement
   const code = root?.code ?? "";
   const message = root?.message ?? (error instanceof Error ? error.message : String(error));

@@ -15,7 +15,7 @@ export const idempotencyRecords = sqliteTable(
     key: text("key").notNull(),
     fingerprint: text("fingerprint").notNull(),
     resourceId: text("resource_id"),
-    format: text("format", { enum: ["json", "devalue", "error"] }).notNull(),
+    format: text("format", { enum: ["json", "devalue", "error", "devalue-error"] }).notNull(),
     payload: text("payload").notNull(),
     createdAt: integer("created_at").notNull(),
     expiresAt: integer("expires_at").notNull(),

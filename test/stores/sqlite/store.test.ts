@@ -1,7 +1,7 @@
 import Sqlite from "better-sqlite3";
 import { type OnceOptions, once, SHARED } from "graphql-idempotent";
 import { idempotencyRecords } from "graphql-idempotent/sqlite";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { entries, openEntries, type Tx } from "./entries-database.ts";
 
 const call: OnceOptions = { scope: SHARED, field: "add", key: "key", retention: "1s" };
@@ -32,9 +32,13 @@ it("a purge goes in steps of a hundred, between which others write", async () =>
   expect(await opened.database.db.$count(idempotencyRecords)).toBe(0);
 });
 
-it("a purge stops with the database, and says so to who calls it", async () => {
+it("a purge stops with the database: its timer ends, and who calls it is told", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  onTestFinished(() => void vi.useRealTimers());
   const opened = await openEntries({ store: { purgeEveryMs: 1 } });
+  expect(vi.getTimerCount()).toBe(1);
   await opened[Symbol.asyncDispose]();
+  expect(vi.getTimerCount()).toBe(0);
   await expect(opened.store.purge()).rejects.toMatchObject({ code: "IDEMPOTENCY_STORE_UNAVAILABLE" });
 });
 
