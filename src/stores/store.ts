@@ -8,10 +8,10 @@ export interface RecordIdentity {
 }
 
 /**
- * How `payload` is read: `json` and `devalue` hold a result; `error` holds, as JSON, the message and the
- * extensions of an error that is the call's result (`errors: REPLAY`).
+ * How `payload` is read: `json` and `devalue` hold a result; `error` (as JSON) and `devalue-error` hold the message
+ * and the extensions of an error that is the call's result (`errors: REPLAY`).
  */
-export type PayloadFormat = "json" | "devalue" | "error";
+export type PayloadFormat = "json" | "devalue" | "error" | "devalue-error";
 
 /** The result of a call, and all that a replay needs. */
 export interface StoredRecord extends RecordIdentity, Payload {
@@ -104,6 +104,9 @@ export interface Store<Transaction> {
    */
   refuseNesting?(): void;
 
+  /** Whether the work of one transaction may run more than once, each time with the same arguments. @default false */
+  readonly mayRerun?: boolean;
+
   /** What `effects: EXTERNAL` needs. A store may lack it. */
   readonly leases?: Leases<Transaction>;
 }
@@ -130,6 +133,8 @@ export interface Leases<Transaction> {
 /** What a call with `effects: EXTERNAL` asks for when it claims its key. */
 export interface ClaimRequest {
   readonly fingerprint: string;
+  /** Whether a stored fingerprint, perhaps of an older form, is one of the same arguments. */
+  readonly matches: (stored: string) => boolean;
   readonly leaseMs: number;
   readonly retentionMs: number;
 }

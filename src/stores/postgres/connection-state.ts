@@ -1,5 +1,5 @@
 import { transactionControl } from "../transaction-control.ts";
-import { isStoreFault, isTransient } from "./faults.ts";
+import { isCancelled, isStoreFault, isTransient, sqlStateOf } from "./faults.ts";
 
 /** `PREPARE TRANSACTION` ends one too. `ROLLBACK TO` a savepoint does not. */
 const refusalOf = transactionControl([
@@ -22,9 +22,13 @@ const refusalOf = transactionControl([
  *   transaction has committed.
  */
 export class ConnectionState {
+  /** Whether the caller's own work has begun, which may have touched more than the database. */
+  hasWorkBegun = false;
   #isClosed = false;
   #lossCause: unknown;
   #serverError: unknown;
+  /** The last error of a resolver's statement that was more than a consequence of an earlier one. */
+  #statementError: unknown;
 
   get isLost(): boolean {
     return this.#lossCause !== undefined;
@@ -57,6 +61,30 @@ export class ConnectionState {
     if (isTransient(error) || isStoreFault(error)) this.#serverError ??= error;
   };
 
+  /** Called with the error of each statement of a resolver that failed. */
+  recordStatementError(error: unknown): void {
+    this.recordError(error);
+    if (!isConsequence(error)) this.#statementError = error;
+  }
+
+  /** The error to report where a transaction could not commit, although its work succeeded. */
+  errorOfEnd(error: unknown): unknown {
+    return isConsequence(error) || error === this.#statementError ? this.rolledBack() : error;
+  }
+
+  /**
+   * The error for a transaction that PostgreSQL has rolled back because of a failed statement, whose error the
+   * work has caught. Errors that say something about the server, or the deadline, stay what they are.
+   */
+  rolledBack(): unknown {
+    if (this.#serverError !== undefined) return this.#serverError;
+    if (isCancelled(this.#statementError)) return this.#statementError;
+    return new Error(
+      "A statement of this call failed, and its error was caught, but PostgreSQL has rolled the whole transaction back. Use tx.transaction() around a statement that may fail.",
+      { cause: this.#statementError },
+    );
+  }
+
   readonly markLost = (error: unknown): void => {
     this.#lossCause ??= error;
   };
@@ -75,4 +103,9 @@ export class ConnectionState {
   close(): void {
     this.#isClosed = true;
   }
+}
+
+/** in_failed_sql_transaction: refused because an earlier statement of the transaction has failed. */
+function isConsequence(error: unknown): boolean {
+  return sqlStateOf(error) === "25P02";
 }

@@ -1,5 +1,14 @@
 import { IdempotencyError, unavailable } from "../../errors.ts";
 
+/** A row that the store can't read. What it means is unknown: never that a key is free. */
+export class UnreadableRow extends Error {
+  constructor(reason: string) {
+    super(
+      `The database's driver has returned a row of the store in another form than PostgreSQL sent it: ${reason}. An option of the driver that changes rows or values, such as \`transform\`, is the likely cause.`,
+    );
+  }
+}
+
 /**
  * SQLSTATEs that concern the server, its disk or its connections, not the statement
  * (postgresql.org/docs/current/errcodes-appendix.html): failed and refused connections, missing resources,
@@ -50,7 +59,7 @@ export function noConnection(): IdempotencyError {
 
 /** Translates the error of a statement outside of calls' transactions, which no resolver can have caused. */
 export function asStoreError(error: unknown): Error {
-  if (error instanceof IdempotencyError) return error;
+  if (error instanceof IdempotencyError || error instanceof UnreadableRow) return error;
   const state = sqlStateOf(error);
   if (state === "42P01" || state === "42703") {
     return new Error(

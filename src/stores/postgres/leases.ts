@@ -7,7 +7,7 @@ import { replayBarrier } from "./standby.ts";
 import { type Transactions, withoutRecord } from "./transactions.ts";
 
 /** Leases in the table of records: see `Row`. Every write of a row happens under the lock of its key. */
-export function postgresLeases<Tx extends Parameters<typeof waitForLock>[0]>(
+export function postgresLeases<Tx>(
   transactions: Transactions<Tx>,
   statements: RowStatements,
   now: () => number,
@@ -20,10 +20,10 @@ export function postgresLeases<Tx extends Parameters<typeof waitForLock>[0]>(
     return unavailableWhileLocked(
       transactions.run<Claim>({
         opening: `${tryLock(identity)}; ${select}`,
-        async work(tx, [locked = [], selected = []]) {
+        async work(_tx, { opened: [locked = [], selected = []], query }) {
           const seen = blockingClaim(rowOf(selected), request, now());
           if (!hasLock(locked) && seen) return withoutRecord(seen, replayBarrier(locked));
-          const row = rowOf(hasLock(locked) ? selected : await waitForLock(tx, identity, select, wait));
+          const row = rowOf(hasLock(locked) ? selected : await waitForLock(query, identity, select, wait));
           const blocking = blockingClaim(row, request, now());
           if (blocking) return withoutRecord(blocking, replayBarrier(locked));
           const claim = newClaimRow(identity, request, row, now());
@@ -43,10 +43,10 @@ export function postgresLeases<Tx extends Parameters<typeof waitForLock>[0]>(
     return unavailableWhileLocked(
       transactions.run<boolean>({
         opening: `${tryLock(identity)}; ${select}`,
-        async work(tx, [locked = [], selected = []], bounded) {
-          const row = rowOf(hasLock(locked) ? selected : await waitForLock(tx, identity, select, wait));
+        async work(tx, { opened: [locked = [], selected = []], query, runWork }) {
+          const row = rowOf(hasLock(locked) ? selected : await waitForLock(query, identity, select, wait));
           if (!isOwned(row, lease)) return withoutRecord(false);
-          const changed = changedRow(row, await bounded(() => work(tx)), now());
+          const changed = changedRow(row, await runWork(() => work(tx)), now());
           return { result: true, closing: statements.put(changed), undo: false };
         },
       }),

@@ -1,12 +1,13 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { and, eq, getTableColumns, gt, isNull, sql } from "drizzle-orm";
+import { liveRecord } from "../row.ts";
 import type { RecordIdentity, StoredRecord } from "../store.ts";
 import { withTimeout } from "../with-timeout.ts";
-import type { AnyDatabase } from "./database.ts";
+import type { Driver, RawRows } from "./drivers/driver.ts";
+import { booleanAt, numberAt } from "./drivers/results.ts";
 import { asStoreError, noConnection } from "./faults.ts";
+import { columnNames, readRow } from "./rows.ts";
 import { hasStandby, walMarker } from "./standby.ts";
-import { refuseNul } from "./statement-text.ts";
-import { idempotencyRecords } from "./table.ts";
+import { literal, refuseNul } from "./statement-text.ts";
 import { type Transactions, withoutRecord } from "./transactions.ts";
 
 interface PendingLookUp {
@@ -15,8 +16,6 @@ interface PendingLookUp {
   readonly reject: (error: unknown) => void;
 }
 
-type Found = Awaited<ReturnType<ReturnType<typeof prepareLookUp>["execute"]>>;
-
 /** How many look-ups share one query at most. */
 const maxBatchSize = 500;
 
@@ -24,15 +23,15 @@ const maxBatchSize = 500;
  * Looks up records outside any transaction. Look-ups that arrive while a query is running share the next one.
  * The cost of a query is its round trip, so each call on a busy server pays a small part of one.
  */
-export class LookUp<Tx extends AnyDatabase> {
-  readonly #prepared: ReturnType<typeof prepareLookUp>;
+export class LookUp<Tx> {
+  readonly #driver: Driver<Tx>;
   readonly #transactions: Transactions<Tx>;
   readonly #now: () => number;
   #pending: PendingLookUp[] = [];
   #isRunning = false;
 
-  constructor(db: AnyDatabase, transactions: Transactions<Tx>, now: () => number) {
-    this.#prepared = prepareLookUp(db);
+  constructor(driver: Driver<Tx>, transactions: Transactions<Tx>, now: () => number) {
+    this.#driver = driver;
     this.#transactions = transactions;
     this.#now = now;
   }
@@ -55,16 +54,18 @@ export class LookUp<Tx extends AnyDatabase> {
 
   async #answer(batch: readonly PendingLookUp[]): Promise<void> {
     try {
-      const looking = this.#prepared.execute(this.#valuesFor(batch));
+      const text = lookUpText("$1");
+      const parameter = this.#asked(batch);
+      const looking = this.#driver.query({ text, parameter, name: "idempotent_look_up" });
       const found = await withTimeout(looking, this.#transactions.deadlineMs, noConnection);
-      if (!found.some(({ hasStandby }) => hasStandby)) {
-        resolveAll(batch, found);
+      if (!found.some((row) => booleanAt(row, 1))) {
+        this.#resolveAll(batch, found);
         return;
       }
-      const hits = new Set(found.map(({ position }) => position));
+      const hits = new Set(found.map((row) => numberAt(row, 0)));
       void this.#answerInTransaction(batch.filter((_, index) => hits.has(index + 1))); // misses don't wait for it
       const misses = batch.filter((_, index) => !hits.has(index + 1));
-      resolveAll(misses, []);
+      this.#resolveAll(misses, []);
     } catch (error) {
       rejectAll(batch, error);
     }
@@ -76,26 +77,32 @@ export class LookUp<Tx extends AnyDatabase> {
    */
   async #answerInTransaction(batch: readonly PendingLookUp[]): Promise<void> {
     try {
-      const found = await this.#transactions.run<Found>({
-        work: async (tx, _opened, bounded) =>
-          withoutRecord(await bounded(() => prepareLookUp(tx).execute(this.#valuesFor(batch))), walMarker),
+      const text = lookUpText(literal(this.#asked(batch)));
+      const found = await this.#transactions.run<RawRows>({
+        work: async (_tx, { query }) => {
+          const [rows = []] = await withTimeout(query(text), this.#transactions.deadlineMs, noConnection);
+          return withoutRecord(rows, walMarker);
+        },
       });
-      resolveAll(batch, found);
+      this.#resolveAll(batch, found);
     } catch (error) {
       rejectAll(batch, error);
     }
   }
 
-  #valuesFor(batch: readonly PendingLookUp[]): { readonly asked: string; readonly now: number } {
-    const asked = batch.map(({ identity: { key, field, scope } }) => [key, field, scope]);
-    return { asked: JSON.stringify(asked), now: this.#now() };
+  #asked(batch: readonly PendingLookUp[]): string {
+    const time = this.#now();
+    return JSON.stringify(batch.map(({ identity: { key, field, scope } }) => [key, field, scope, time]));
   }
-}
 
-function resolveAll(batch: readonly PendingLookUp[], found: Found): void {
-  const records = new Map<number, StoredRecord>();
-  for (const { position, hasStandby, ...record } of found) records.set(position, record);
-  for (const [index, { resolve }] of batch.entries()) resolve(records.get(index + 1));
+  #resolveAll(batch: readonly PendingLookUp[], found: RawRows): void {
+    const records = new Map<number, StoredRecord>();
+    for (const values of found) {
+      const record = liveRecord(readRow(values.slice(2)), this.#now());
+      if (record) records.set(numberAt(values, 0), record);
+    }
+    for (const [index, { resolve }] of batch.entries()) resolve(records.get(index + 1));
+  }
 }
 
 function rejectAll(batch: readonly PendingLookUp[], error: unknown): void {
@@ -107,40 +114,19 @@ function rejectAll(batch: readonly PendingLookUp[], error: unknown): void {
  * The query for live records (`liveRecord` in row.ts), so that other rows are not sent at all. All identities are
  * one text, since each driver writes arrays in its own way. Because it is lateral and limited, each identity takes
  * one descent of the index; for a plain join, PostgreSQL would read the whole of a small table.
+ *
+ * Its columns are texts, so that also a driver that asks for binary values gets them in one form.
+ *
+ * @param asked the SQL of a JSON text: an array of key, field, scope and time for each look-up
  */
-function prepareLookUp(db: AnyDatabase) {
-  const { leaseUntil, fencingToken, ...columns } = getTableColumns(idempotencyRecords);
-  const { key, field, scope, expiresAt } = columns;
-  const record = db
-    .select(columns)
-    .from(idempotencyRecords)
-    .where(
-      and(
-        eq(key, sql`identity->>0`),
-        eq(field, sql`identity->>1`),
-        eq(scope, sql`identity->>2`),
-        gt(expiresAt, sql.placeholder("now")),
-        isNull(leaseUntil),
-      ),
-    )
-    .limit(1)
-    .as("record");
-  const asked = sql`json_array_elements(${sql.placeholder("asked")}::text::json) WITH ORDINALITY AS asked(identity, position)`;
-  return db
-    .select({
-      position: sql<number>`asked.position`.mapWith(Number),
-      hasStandby: sql<boolean | null>`${sql.raw(hasStandby)}`.as("has_standby"),
-      scope: record.scope,
-      field: record.field,
-      key: record.key,
-      fingerprint: record.fingerprint,
-      resourceId: record.resourceId,
-      format: record.format,
-      payload: record.payload,
-      createdAt: record.createdAt,
-      expiresAt: record.expiresAt,
-    })
-    .from(asked)
-    .innerJoinLateral(record, sql`true`)
-    .prepare("idempotent_look_up");
+function lookUpText(asked: string): string {
+  const values = columnNames.map((name) => `record.${name}::text`).join(", ");
+  return `SELECT asked.position::text, (${hasStandby})::text, ${values}
+FROM json_array_elements(${asked}::text::json) WITH ORDINALITY AS asked(identity, position)
+CROSS JOIN LATERAL (
+  SELECT * FROM idempotency_records
+  WHERE key = identity->>0 AND field = identity->>1 AND scope = identity->>2
+    AND expires_at > (identity->>3)::bigint AND lease_until IS NULL
+  LIMIT 1
+) AS record`;
 }

@@ -1,8 +1,6 @@
-import { sql } from "drizzle-orm";
 import { withTimeout } from "../with-timeout.ts";
-import type { AnyDatabase } from "./database.ts";
-import type { RawRows } from "./drivers/driver.ts";
-import { rowsOf } from "./drivers/results.ts";
+import type { Driver, RawRows } from "./drivers/driver.ts";
+import { textAt } from "./drivers/results.ts";
 import { asStoreError, isLockTimeout, noConnection } from "./faults.ts";
 import {
   makePartition,
@@ -34,6 +32,8 @@ const maxLockTimeoutMs = 1_600;
 /** How long no change is tried after one that could not get its lock. */
 const pauseMs = 60_000;
 
+type PurgeDriver = Pick<Driver<never>, "query">;
+
 export interface PartitionPurgeOptions {
   readonly partitionMs: number;
   readonly now: () => number;
@@ -53,14 +53,14 @@ export interface PartitionPurgeOptions {
  *   change waits twice as long for its lock; one that succeeds leads back to active.
  */
 export class PartitionPurge {
-  readonly #db: AnyDatabase;
+  readonly #driver: PurgeDriver;
   readonly #options: PartitionPurgeOptions;
   #pausedUntil = 0;
   #lockTimeoutMs = minLockTimeoutMs;
   #hasWarned = false;
 
-  constructor(db: AnyDatabase, options: PartitionPurgeOptions) {
-    this.#db = db;
+  constructor(driver: PurgeDriver, options: PartitionPurgeOptions) {
+    this.#driver = driver;
     this.#options = options;
   }
 
@@ -78,10 +78,10 @@ export class PartitionPurge {
     const rows = await this.#query(selectPartitions);
     if (rows.length === 0) {
       this.#warnOfPlainTable();
-      return purgeExpired(this.#db, now, deadlineMs);
+      return purgeExpired(this.#driver, now, deadlineMs);
     }
     let purged = await this.#changePartitions(timedPartitions(rows));
-    for (const name of untimedPartitions) purged += await purgeExpired(this.#db, now, deadlineMs, name);
+    for (const name of untimedPartitions) purged += await purgeExpired(this.#driver, now, deadlineMs, name);
     return purged;
   }
 
@@ -101,7 +101,7 @@ export class PartitionPurge {
     const isDone = (await this.#makeAhead(partitions)) && (await this.#dropExpired(ended));
     this.#pausedUntil = isDone ? 0 : now() + pauseMs;
     this.#lockTimeoutMs = isDone ? minLockTimeoutMs : Math.min(2 * this.#lockTimeoutMs, maxLockTimeoutMs);
-    const left = new Set((await this.#query(selectPartitions)).map(({ name }) => name));
+    const left = new Set((await this.#query(selectPartitions)).map((row) => textAt(row, 0)));
     return ended.filter(({ name }) => !left.has(name)).reduce((sum, { records }) => sum + records, 0);
   }
 
@@ -155,8 +155,6 @@ END $$`);
   }
 
   async #query(text: string): Promise<RawRows> {
-    return rowsOf(
-      await withTimeout<unknown>(this.#db.execute(sql.raw(text)), this.#options.deadlineMs, noConnection),
-    );
+    return withTimeout(this.#driver.query({ text }), this.#options.deadlineMs, noConnection);
   }
 }

@@ -1,4 +1,5 @@
 import type { RawRows } from "./drivers/driver.ts";
+import { numberAt, textAt } from "./drivers/results.ts";
 
 /** A partition for keys of some span of time. */
 export interface Partition {
@@ -47,10 +48,10 @@ ORDER BY name`;
 
 /** The partitions with a time span, from the rows of {@link selectPartitions}. */
 export function timedPartitions(rows: RawRows): Partition[] {
-  return rows.flatMap(({ name, bounds, records }) => {
-    const [, from = "", to = ""] = /FROM \('(.*)'\) TO \('(.*)'\)/.exec(String(bounds)) ?? [];
+  return rows.flatMap((row) => {
+    const [, from = "", to = ""] = /FROM \('(.*)'\) TO \('(.*)'\)/.exec(textAt(row, 1)) ?? [];
     const [start, end] = [timeOf(from), timeOf(to)];
-    return end > 0 ? [{ name: String(name), start, end, records: Number(records) }] : [];
+    return end > 0 ? [{ name: textAt(row, 0), start, end, records: numberAt(row, 2) }] : [];
   });
 }
 

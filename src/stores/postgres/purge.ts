@@ -1,8 +1,6 @@
-import { lte, sql } from "drizzle-orm";
 import { withTimeout } from "../with-timeout.ts";
-import type { AnyDatabase } from "./database.ts";
+import type { Driver } from "./drivers/driver.ts";
 import { asStoreError, noConnection } from "./faults.ts";
-import { idempotencyRecords, recordsTable } from "./table.ts";
 
 /** How many records one statement deletes at most, so that locks are short and a standby keeps up with the log. */
 const maxBatchSize = 1_000;
@@ -15,25 +13,16 @@ const maxBatchSize = 1_000;
  * with PostgreSQL's protocol has it.
  */
 export async function purgeExpired(
-  db: AnyDatabase,
+  driver: Pick<Driver<never>, "query">,
   now: () => number,
   deadlineMs: number,
-  tableName?: string,
+  table = "idempotency_records",
 ): Promise<number> {
-  const table = tableName === undefined ? idempotencyRecords : recordsTable(tableName);
-  const { key, field, scope, expiresAt } = table;
   for (let total = 0; ; ) {
-    const expired = db
-      .select({ key, field, scope })
-      .from(table)
-      .where(lte(expiresAt, now()))
-      .limit(maxBatchSize)
-      .for("update", { skipLocked: true });
-    const deletion = db
-      .delete(table)
-      .where(sql`(${key}, ${field}, ${scope}) IN ${expired}`)
-      .returning({ expiresAt })
-      .execute();
+    const text = `DELETE FROM ${table} WHERE (key, field, scope) IN (
+  SELECT key, field, scope FROM ${table} WHERE expires_at <= ${now()} LIMIT ${maxBatchSize} FOR UPDATE SKIP LOCKED
+) RETURNING 1`;
+    const deletion = driver.query({ text });
     const deleted = await withTimeout(deletion, deadlineMs, noConnection).catch((error: unknown) => {
       throw asStoreError(error);
     });

@@ -3,19 +3,29 @@ import type { Row } from "../row.ts";
 import type { RecordIdentity } from "../store.ts";
 import type { AnyDatabase } from "./database.ts";
 import type { RawRows } from "./drivers/driver.ts";
+import { numberAt, textAt } from "./drivers/results.ts";
 import { statementText } from "./statement-text.ts";
 import { idempotencyRecords } from "./table.ts";
 
 const columns = getTableColumns(idempotencyRecords);
 const names = Object.keys(columns) as (keyof Row)[]; // `as`: an object's own names
 
-/** The row as Drizzle's own select() would return it. */
-export function rowOf([raw]: RawRows): Row | undefined {
-  if (raw === undefined) return undefined;
+/** The columns of the table, in the order of a row's values. */
+export const columnNames: readonly string[] = names.map((name) => columns[name].name);
+
+/** The row that a statement returned, if it did. @throws {UnreadableRow} */
+export function rowOf([values]: RawRows): Row | undefined {
+  return values && readRow(values);
+}
+
+/** Reads a row by position. @throws {UnreadableRow} if a value is missing or of another type */
+export function readRow(values: RawRows[number]): Row {
   const row: Record<string, unknown> = {};
-  for (const name of names) {
-    const value = raw[columns[name].name];
-    row[name] = value === null ? null : columns[name].mapFromDriverValue(value as never); // `as`: that column's value
+  for (const [position, name] of names.entries()) {
+    const { notNull, dataType } = columns[name];
+    const isNull = values[position] === null && !notNull;
+    const read = dataType === "number" ? numberAt : textAt;
+    row[name] = isNull ? null : read(values, position);
   }
   return row as object as Row; // `as`: it has a value for each column
 }

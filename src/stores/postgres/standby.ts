@@ -1,4 +1,5 @@
 import type { RawRows } from "./drivers/driver.ts";
+import { booleanAt } from "./drivers/results.ts";
 
 /**
  * A replay must not acknowledge a record that a failover could lose. The primary shows such records: a commit
@@ -18,8 +19,8 @@ export const walMarker = "SELECT pg_logical_emit_message(true, 'idempotent repla
 /**
  * What to send with the COMMIT of a replay, so that it waits for the synchronous standby, if there is one.
  *
- * @param rows the result of a statement that selects {@link hasStandby} as `has_standby`
+ * @param rows the result of a statement that selects {@link hasStandby} as the second column
  */
 export function replayBarrier([row]: RawRows): string {
-  return row?.has_standby === true ? walMarker : "";
+  return booleanAt(row ?? [], 1) ? walMarker : "";
 }

@@ -38,7 +38,7 @@ function nameOf(parameter: unknown): string {
  * Quotes a value as libpq's PQescapeLiteral does, which is right whether or not the server treats backslashes in
  * '…' as escapes.
  */
-function literal(value: Value): string {
+export function literal(value: Value): string {
   if (value === null) return "NULL";
   if (typeof value === "number") return String(value);
   refuseNul(value);

@@ -42,8 +42,8 @@ export interface PostgresStoreOptions extends TransactionOptions {
  * the same handle as that of Drizzle's own `db.transaction()`.
  *
  * Any number of processes may share the database. Transactions are READ COMMITTED, whatever the default. A
- * transaction that PostgreSQL rejects because of a deadlock or a serialization failure is run again, with its
- * resolver.
+ * transaction that PostgreSQL rejects because of a deadlock or a serialization failure is rolled back and refused
+ * with IDEMPOTENCY_STORE_UNAVAILABLE, for the client to retry, or run again with its resolver: see `rerun`.
  *
  * Acknowledged calls are as durable as PostgreSQL is configured to make them: keep `synchronous_commit` on, and
  * use a synchronous standby if a failover must lose nothing. First calls and replays are then answered once the
@@ -64,16 +64,18 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
   db: Database<Schema>,
   options: PostgresStoreOptions = {},
 ): Store<Tx> {
-  checkOptions("postgresStore", options, ["now", "purgeEveryMs", "deadlineMs", "partitionMs"]);
+  checkOptions("postgresStore", options, ["now", "purgeEveryMs", "deadlineMs", "partitionMs", "rerun"]);
   checkOption("postgresStore", options, "now", "a function", isFunction);
   checkOption("postgresStore", options, "purgeEveryMs", purgePeriod, isPurgePeriod);
   checkOption("postgresStore", options, "partitionMs", partitionPeriod, isPartitionPeriod);
+  checkOption("postgresStore", options, "rerun", "true or false", (value) => typeof value === "boolean");
   checkPositive("postgresStore", { deadlineMs: options.deadlineMs });
   const { now = Date.now, purgeEveryMs = 10_000, partitionMs } = options;
-  const transactions = new Transactions<Tx>(driverOf(db), options);
+  const driver = driverOf<Tx>(db);
+  const transactions = new Transactions(driver, options);
   const { deadlineMs } = transactions;
   const statements = rowStatements(db);
-  const lookUp = new LookUp(db, transactions, now);
+  const lookUp = new LookUp(driver, transactions, now);
 
   async function find(identity: RecordIdentity, keyTime?: number): Promise<StoredRecord | undefined> {
     return isJustMade(keyTime, now()) ? undefined : lookUp.find(identity);
@@ -89,14 +91,14 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
       return await transactions.run<TransactionOutcome>({
         opening: `${tryLock(identity)}; ${select}`,
         mayUndo: mayDiscard,
-        async work(tx, [locked = [], selected = []], bounded) {
+        async work(tx, { opened: [locked = [], selected = []], query, runWork }) {
           let row = rowOf(selected);
           if (!hasLock(locked) && !liveRecord(row, now())) {
             if (waitMs === 0) throw new LockHeld();
-            row = rowOf(await waitForLock(tx, identity, select, { waitMs, deadlineMs }));
+            row = rowOf(await waitForLock(query, identity, select, { waitMs, deadlineMs }));
           }
           if (isClaimed(row, now())) throw new LockHeld();
-          const outcome = await bounded(() => work(tx, liveRecord(row, now())));
+          const outcome = await runWork(() => work(tx, liveRecord(row, now())));
           if (outcome.kind === "found") return withoutRecord(outcome, replayBarrier(locked));
           const closing = writeRecord(outcome.record, row);
           return { result: outcome, closing, undo: outcome.kind === "discard" };
@@ -119,15 +121,15 @@ export function postgresStore<Tx extends PgTransaction<PgQueryResultHKT, Schema>
 
   function write<Result>(work: (tx: Tx) => Result | Promise<Result>): Promise<Result> {
     return transactions.run<Result>({
-      work: async (tx, _opened, bounded) => withoutRecord(await bounded(() => work(tx))),
+      work: async (tx, { runWork }) => withoutRecord(await runWork(() => work(tx))),
     });
   }
 
-  const partitions = partitionMs ? new PartitionPurge(db, { partitionMs, now, deadlineMs }) : undefined;
-  const purge = () => (partitions ? partitions.run() : purgeExpired(db, now, deadlineMs));
+  const partitions = partitionMs ? new PartitionPurge(driver, { partitionMs, now, deadlineMs }) : undefined;
+  const purge = () => (partitions ? partitions.run() : purgeExpired(driver, now, deadlineMs));
   if (purgeEveryMs > 0) purgeRegularly(purge, purgeEveryMs);
   const leases = postgresLeases(transactions, statements, now);
-  return { now, find, transaction, write, purge, leases };
+  return { now, find, transaction, write, purge, leases, mayRerun: options.rerun ?? false };
 }
 
 /**

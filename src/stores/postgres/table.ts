@@ -6,7 +6,7 @@ const columns = {
   key: text("key").notNull(),
   fingerprint: text("fingerprint").notNull(),
   resourceId: text("resource_id"),
-  format: text("format", { enum: ["json", "devalue", "error"] }).notNull(),
+  format: text("format", { enum: ["json", "devalue", "error", "devalue-error"] }).notNull(),
   payload: text("payload").notNull(),
   createdAt: bigint("created_at", { mode: "number" }).notNull(),
   expiresAt: bigint("expires_at", { mode: "number" }).notNull(),
@@ -27,11 +27,6 @@ export const idempotencyRecords = pgTable("idempotency_records", columns, (table
   index("idempotency_records_resource_id").on(table.resourceId),
   index("idempotency_records_expires_at").on(table.expiresAt),
 ]);
-
-/** A partition of the table, given its name. */
-export function recordsTable(name: string) {
-  return pgTable(name, columns);
-}
 
 const primaryKeyName = "idempotency_records_key";
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { deadlineExceeded, unavailable } from "../../errors.ts";
 import { withTimeout } from "../with-timeout.ts";
 import { ConnectionState } from "./connection-state.ts";
-import type { Driver, Ending, RawRows } from "./drivers/driver.ts";
+import type { Driver, Ending, Query, RawRows } from "./drivers/driver.ts";
 import { constraintOf, isCancelled, isStoreFault, isTransient, noConnection, sqlStateOf } from "./faults.ts";
 import { isPrimaryKey } from "./table.ts";
 
@@ -12,6 +12,14 @@ export interface TransactionOptions {
    * connection, in milliseconds. @default 10_000
    */
   readonly deadlineMs?: number;
+  /**
+   * Whether a transaction that PostgreSQL rejects because of a deadlock, a serialization failure or a lost race for
+   * the key is run again with its resolver, up to six times within one request (PostgreSQL's documentation,
+   * "Serialization Failure Handling"). Only for resolvers that touch nothing but `tx` and their arguments: an
+   * upload, a queue or a variable keeps what the first run has done to it. Otherwise such a call is rolled back and
+   * refused with IDEMPOTENCY_STORE_UNAVAILABLE, and the client's retry runs it. @default false
+   */
+  readonly rerun?: boolean;
 }
 
 /** How often a transaction is run at most when PostgreSQL asks for another run. */
@@ -23,12 +31,16 @@ export interface Plan<Transaction, Result> {
   readonly opening?: string;
   /** Whether the ending may undo the writes of the work. @default false */
   readonly mayUndo?: boolean;
-  /** Gets the results of the opening's two queries, and a function that limits a step to the deadline. */
-  readonly work: (
-    tx: Transaction,
-    opened: readonly RawRows[],
-    bounded: <Value>(run: () => Value | Promise<Value>) => Promise<Value>,
-  ) => Promise<Ending<Result>>;
+  readonly work: (tx: Transaction, means: Means) => Promise<Ending<Result>>;
+}
+
+/** What the work of a transaction gets beside it. */
+export interface Means {
+  /** The rows of the opening's two queries. */
+  readonly opened: readonly RawRows[];
+  readonly query: Query;
+  /** Runs the caller's own work, limited to the deadline. From then on, only `rerun` allows another attempt. */
+  readonly runWork: <Value>(run: () => Value | Promise<Value>) => Promise<Value>;
 }
 
 /** The ending of a transaction that writes no record. */
@@ -37,8 +49,8 @@ export function withoutRecord<Result>(result: Result, closing = ""): Ending<Resu
 }
 
 /**
- * Runs transactions: again when PostgreSQL asks for it, within the deadline, and with errors that tell whether
- * the store or the call has failed.
+ * Runs transactions: within the deadline, again when PostgreSQL asks for it before their work has begun, and with
+ * errors that tell whether the store or the call has failed.
  *
  * They are READ COMMITTED, whatever the database's default. After the wait for another call, the look-up must
  * see what that call has committed; a snapshot from before the wait would not.
@@ -47,9 +59,11 @@ export class Transactions<Transaction> {
   readonly #driver: Driver<Transaction>;
   readonly deadlineMs: number;
   readonly #limits: string;
+  readonly #rerun: boolean;
 
-  constructor(driver: Driver<Transaction>, { deadlineMs = 10_000 }: TransactionOptions) {
+  constructor(driver: Driver<Transaction>, { deadlineMs = 10_000, rerun = false }: TransactionOptions) {
     this.#driver = driver;
+    this.#rerun = rerun;
     this.deadlineMs = Math.ceil(deadlineMs);
     // The server's own limits are for a process that has stopped or become unreachable: they end its transaction
     // and release its locks. statement_timeout does not apply to COMMIT, which may wait for a standby.
@@ -73,6 +87,12 @@ export class Transactions<Transaction> {
         if (attempt === maxAttempts) {
           throw unavailable("The transaction kept colliding with others.", serverError ?? error);
         }
+        if (connection.hasWorkBegun && !this.#rerun) {
+          throw unavailable(
+            "The transaction collided with another and was rolled back.",
+            serverError ?? error,
+          );
+        }
       }
       await sleep(Math.random() * 5 * 2 ** attempt);
     }
@@ -87,11 +107,15 @@ export class Transactions<Transaction> {
     const running = this.#driver.transaction<Result>(connection, {
       opening: opening === undefined ? this.#limits : `${this.#limits}; ${opening}`,
       mayUndo,
-      work: async (tx, opened) => {
+      work: async (tx, opened, query) => {
         setBegun();
         try {
           // The two queries come last: node-postgres has a result for each statement, postgres.js for each with rows.
-          const ending = await work(tx, opened.slice(-2), (run) => this.#bounded(run));
+          const runWork: Means["runWork"] = (run) => {
+            connection.hasWorkBegun = true;
+            return this.#bounded(run);
+          };
+          const ending = await work(tx, { opened: opened.slice(-2), query, runWork });
           // A resolver may turn an error of the server into one of its own: that must not become the call's result.
           if (ending.undo && connection.serverError !== undefined) throw connection.serverError;
           return ending;

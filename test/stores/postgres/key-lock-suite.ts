@@ -62,7 +62,7 @@ export function keyLockSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
     await startHeld(on.here);
     const duplicate = once(on.there, { ...call, waitMs: 0.5 }, add("late"));
     duplicate.catch(() => {}); // it is looked at below
-    expect(await settlesOrWaits(on.opened, duplicate, 2_000)).toBe("settles");
+    expect(await settlesOrWaits(on.opened, duplicate, { forMs: 2_000 })).toBe("settles");
     await expect(duplicate).rejects.toMatchObject(heldByAnother);
   });
 

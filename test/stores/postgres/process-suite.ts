@@ -90,7 +90,7 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
 
   it("a call whose field another process has claimed as EXTERNAL is refused, and does not run", async () => {
     const { scope, field, key } = { ...call, scope: "alice" };
-    const claim = { fingerprint: "f", leaseMs: 1_000, retentionMs: 2_000 };
+    const claim = { fingerprint: "f", matches: () => true, leaseMs: 1_000, retentionMs: 2_000 };
     await opened.store.leases?.claim({ scope, field, key }, claim);
     await expect(once(await opened.another(), call, add("a"))).rejects.toMatchObject({
       code: "IDEMPOTENCY_CONCURRENT_REQUEST",
@@ -104,7 +104,8 @@ export function processSuite<OwnTx extends Tx>(open: OpenPostgresEntries<OwnTx>)
       SELECT 'alice', 'entries.add', 'key', fingerprint, 'json', '"theirs"', created_at, expires_at FROM idempotency_records WHERE key = 'another'`;
     await once(opened.store, { ...call, key: "another" }, () => null);
     let ran = 0;
-    const raced = once<OwnTx, unknown>(opened.store, call, async (tx) => {
+    const { store } = opened.join({ rerun: true });
+    const raced = once<OwnTx, unknown>(store, call, async (tx) => {
       ran += 1;
       await insert(tx, "ours");
       await opened.query(foreign);

@@ -180,9 +180,11 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
     await expect(slow).rejects.toMatchObject({ code: "IDEMPOTENCY_DEADLINE_EXCEEDED" });
   });
 
+  const rerunning = () => opened.join({ rerun: true }).store;
+
   it.each(["40001", "40P01"])("is run again after %s, and takes effect once", async (state) => {
     let ran = 0;
-    const result = await once(opened.store, call, async (tx) => {
+    const result = await once(rerunning(), call, async (tx) => {
       ran += 1;
       await insert(tx, "a");
       if (ran < 3) await tx.execute(failWith(state));
@@ -194,7 +196,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
 
   it("is run again even if its resolver turns a serialization failure into an error of its own", async () => {
     let ran = 0;
-    const result = await once(opened.store, { ...call, errors: "REPLAY" }, async (tx) => {
+    const result = await once(rerunning(), { ...call, errors: "REPLAY" }, async (tx) => {
       ran += 1;
       if (ran > 1) return insert(tx, "a");
       return tx.execute(failWith("40001")).catch(() => {
@@ -206,7 +208,7 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
 
   it("is given up after six attempts", async () => {
     let ran = 0;
-    const failing = once(opened.store, call, async (tx) => {
+    const failing = once(rerunning(), call, async (tx) => {
       ran += 1;
       await tx.execute(failWith("40001"));
     });
@@ -231,8 +233,8 @@ export function transactionSuite<OwnTx extends Tx>(open: OpenPostgresEntries<Own
       return insert(tx, `${first} before ${second}`);
     };
     const both = [
-      once(opened.store, { ...call, key: "a" }, crossing("one", "two")),
-      once(await opened.another(), { ...call, key: "b" }, crossing("two", "one")),
+      once(rerunning(), { ...call, key: "a" }, crossing("one", "two")),
+      once(rerunning(), { ...call, key: "b" }, crossing("two", "one")),
     ];
     for (const { replayed } of await Promise.all(both)) expect(replayed).toBe(false);
     expect((await opened.texts()).slice(2).sort()).toEqual(["one before two", "two before one"]);

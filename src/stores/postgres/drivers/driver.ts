@@ -1,7 +1,13 @@
 import type { ConnectionState } from "../connection-state.ts";
 
-/** The rows of one statement, keyed by column name, with values as the driver read them. */
-export type RawRows = readonly Readonly<Record<string, unknown>>[];
+/**
+ * The rows of one statement: the values of each in the order of its columns, as PostgreSQL writes them. No name and
+ * no value has passed through the options and type parsers that applications give to their driver.
+ */
+export type RawRows = readonly (readonly (string | null)[])[];
+
+/** Sends statements of the store within a transaction, and returns the rows of each, or of those that have rows. */
+export type Query = (text: string) => Promise<readonly RawRows[]>;
 
 /** How a transaction ends once its work is done. */
 export interface Ending<Result> {
@@ -19,7 +25,15 @@ export interface DriverTransaction<Transaction, Result> {
   /** Whether the ending may undo the work, which takes a savepoint. */
   readonly mayUndo: boolean;
   /** Gets the results of the opening: of each statement, or of those with rows, depending on the driver. */
-  readonly work: (tx: Transaction, opened: readonly RawRows[]) => Promise<Ending<Result>>;
+  readonly work: (tx: Transaction, opened: readonly RawRows[], query: Query) => Promise<Ending<Result>>;
+}
+
+export interface Statement {
+  readonly text: string;
+  /** The only parameter, `$1`. A text with one is a single statement. @default none */
+  readonly parameter?: string;
+  /** The name under which each connection keeps the statement prepared. @default none */
+  readonly name?: string;
 }
 
 /** The port of a driver: everything in which node-postgres and postgres.js differ. */
@@ -35,4 +49,7 @@ export interface Driver<Transaction> {
     connection: ConnectionState,
     transaction: DriverTransaction<Transaction, Result>,
   ): Promise<Result>;
+
+  /** Runs a statement outside of any transaction, and returns its rows, or those of the last of several. */
+  query(statement: Statement): Promise<RawRows>;
 }

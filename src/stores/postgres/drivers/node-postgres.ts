@@ -1,8 +1,8 @@
-import type { Client, Pool, PoolClient } from "pg";
+import type { Client, Pool, PoolClient, QueryResult } from "pg";
 import type { ConnectionState } from "../connection-state.ts";
 import type { NodePostgresDatabase, Schema } from "../database.ts";
 import { sqlStateOf } from "../faults.ts";
-import type { Driver, DriverTransaction, Ending, RawRows } from "./driver.ts";
+import type { Driver, DriverTransaction, Ending, RawRows, Statement } from "./driver.ts";
 import { rowsOfEach } from "./results.ts";
 import { sessionOver } from "./session.ts";
 
@@ -24,7 +24,17 @@ export function nodePostgres<Transaction>(db: NodePostgresDatabase<Schema>): Dri
     return new NodePostgresTransaction(client, connection, options).run(db);
   }
 
-  return { transaction };
+  async function query({ text, parameter, name }: Statement): Promise<RawRows> {
+    const values = parameter === undefined ? {} : { values: [parameter] };
+    return rowsOfEach(await pool.query({ ...unparsed(text), ...values, ...(name && { name }) })).at(-1) ?? [];
+  }
+
+  return { transaction, query };
+}
+
+/** A query whose rows are arrays of texts, whatever type parsers the application has set. */
+function unparsed(text: string) {
+  return { text, rowMode: "array", types: { getTypeParser: () => String } };
 }
 
 async function connect(pool: Pool, connection: ConnectionState): Promise<PoolClient> {
@@ -59,6 +69,7 @@ class NodePostgresTransaction<Transaction, Result> {
   #phase: "opening" | "working" | "ending" | "over" = "opening";
   #opened: readonly RawRows[] = [];
   #ending: Ending<Result> | undefined;
+  #failedCommit: { readonly error: unknown } | undefined;
 
   constructor(
     client: PoolClient,
@@ -77,6 +88,8 @@ class NodePostgresTransaction<Transaction, Result> {
     this.#connection.breakConnection = () => void (this.#client as unknown as Client).end();
     try {
       return await sessionOver(db, { query: this.#query }).transaction((tx: Transaction) => this.#work(tx));
+    } catch (error) {
+      throw this.#failedCommit ? this.#failedCommit.error : error; // without Drizzle's wrapper, which hides the message
     } finally {
       this.#release();
     }
@@ -84,7 +97,8 @@ class NodePostgresTransaction<Transaction, Result> {
 
   async #work(tx: Transaction): Promise<Result> {
     try {
-      this.#ending = await this.#options.work(tx, this.#opened);
+      const query = async (text: string) => rowsOfEach(await this.#control(text));
+      this.#ending = await this.#options.work(tx, this.#opened, query);
     } finally {
       this.#connection.close();
       this.#phase = "ending";
@@ -101,7 +115,7 @@ class NodePostgresTransaction<Transaction, Result> {
     if (this.#phase === "ending" && config.text === "rollback") return this.#rollback();
     this.#connection.checkStatement(config.text);
     return this.#client.query(config, parameters).catch((error: unknown) => {
-      this.#connection.recordError(error);
+      this.#connection.recordStatementError(error);
       throw error;
     });
   };
@@ -120,8 +134,15 @@ class NodePostgresTransaction<Transaction, Result> {
   async #commit(): Promise<void> {
     const undo = this.#ending?.undo ? `ROLLBACK TO SAVEPOINT ${savepoint}; ` : "";
     const closing = this.#ending?.closing ? `${this.#ending.closing}; ` : "";
-    await this.#control(`${undo}${closing}COMMIT`);
-    if (this.#connection.isLost) throw this.#connection.lossCause; // see #onNotice
+    try {
+      const results = await this.#control(`${undo}${closing}COMMIT`);
+      // PostgreSQL answers the COMMIT of a transaction in which a statement has failed with ROLLBACK, not an error.
+      if (commandOf(results) !== "COMMIT") throw this.#connection.rolledBack();
+      if (this.#connection.isLost) throw this.#connection.lossCause; // see #onNotice
+    } catch (error) {
+      this.#failedCommit = { error: this.#connection.errorOfEnd(error) };
+      throw error;
+    }
   }
 
   /** A connection that can't even roll back does not return to the pool. */
@@ -132,7 +153,7 @@ class NodePostgresTransaction<Transaction, Result> {
   /** Sends statements of the store. After any error but one of SQL, it is unknown what the server has done. */
   async #control(text: string): Promise<unknown> {
     try {
-      return await this.#client.query(text);
+      return await this.#client.query(unparsed(text));
     } catch (error) {
       if (sqlStateOf(error) === undefined) this.#connection.markLost(error);
       this.#connection.recordError(error);
@@ -156,4 +177,10 @@ class NodePostgresTransaction<Transaction, Result> {
     this.#client.removeListener("notice", this.#onNotice);
     this.#client.release(this.#connection.isLost);
   }
+}
+
+/** The command that the server says it has carried out, of the last of one or more statements. */
+function commandOf(results: unknown): string | undefined {
+  const [last] = [results].flat().slice(-1) as Partial<QueryResult>[]; // `as`: what node-postgres returns
+  return last?.command;
 }

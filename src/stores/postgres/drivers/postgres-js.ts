@@ -2,7 +2,7 @@ import type { TransactionSql } from "postgres";
 import type { ConnectionState } from "../connection-state.ts";
 import type { PostgresJsDatabase, Schema } from "../database.ts";
 import { sqlStateOf } from "../faults.ts";
-import type { Driver, DriverTransaction, Ending, RawRows } from "./driver.ts";
+import type { Driver, DriverTransaction, Ending, Query, RawRows, Statement } from "./driver.ts";
 import { rowsOfEach } from "./results.ts";
 import { sessionOver } from "./session.ts";
 
@@ -16,10 +16,24 @@ import { sessionOver } from "./session.ts";
  * of the user, so that a COMMIT that did not wait for its standby goes unnoticed (node-postgres reports it).
  */
 export function postgresJs<Transaction>(db: PostgresJsDatabase<Schema>): Driver<Transaction> {
+  async function query({ text, parameter, name }: Statement): Promise<RawRows> {
+    const parameters = parameter === undefined ? [] : [parameter];
+    // Raw rows are arrays of buffers, whatever types and transforms the application has set.
+    const results = await db.$client.unsafe(text, parameters, { prepare: name !== undefined }).raw();
+    return rowsOfEach(results).at(-1) ?? [];
+  }
+
   return {
     transaction: (connection, options) => new PostgresJsTransaction(db, connection, options).run(),
+    query,
   };
 }
+
+/**
+ * Sent with COMMIT where nothing else is. PostgreSQL answers the COMMIT of a transaction in which a statement has
+ * failed with ROLLBACK, which postgres.js does not report; this statement fails there.
+ */
+const probe = "SELECT 1";
 
 type Callback = (client: object) => Promise<unknown>;
 
@@ -38,6 +52,7 @@ class PostgresJsTransaction<Transaction, Result> {
   readonly #connection: ConnectionState;
   readonly #options: DriverTransaction<Transaction, Result>;
   #opened: readonly RawRows[] = [];
+  #query: Query = () => Promise.reject(new Error("No connection yet."));
   #ending: Ending<Result> | undefined;
   #failure: { readonly error: unknown } | undefined;
   #closing: Promise<unknown> | undefined;
@@ -56,13 +71,13 @@ class PostgresJsTransaction<Transaction, Result> {
     const begin = (callback: Callback) => this.#begin(callback);
     try {
       await sessionOver(this.#db, { begin }).transaction(async (tx: Transaction) => {
-        this.#ending = await this.#options.work(tx, this.#opened);
+        this.#ending = await this.#options.work(tx, this.#opened, this.#query);
       });
       await this.#closing; // answered before the COMMIT
       return (this.#ending as Ending<Result>).result; // `as`: the work is done
     } catch (error) {
       this.#recordControlError(error);
-      throw error;
+      throw this.#ending ? this.#connection.errorOfEnd(error) : error;
     } finally {
       this.#connection.close();
     }
@@ -77,9 +92,12 @@ class PostgresJsTransaction<Transaction, Result> {
   async #inTransaction(client: TransactionSql, callback: Callback): Promise<void> {
     try {
       this.#connection.checkOpen(); // the wait for a connection may have taken too long
-      const results = client.unsafe(this.#options.opening);
-      results.catch(this.#recordError);
-      this.#opened = rowsOfEach(await results);
+      this.#query = async (text) => {
+        const results = client.unsafe(text).raw();
+        results.catch(this.#recordError);
+        return rowsOfEach(await results);
+      };
+      this.#opened = await this.#query(this.#options.opening);
       await this.#runWork(client, callback);
     } catch (error) {
       this.#failure = { error };
@@ -87,8 +105,8 @@ class PostgresJsTransaction<Transaction, Result> {
     } finally {
       this.#connection.close();
     }
-    if (!this.#ending?.closing || this.#connection.isLost) return;
-    this.#closing = client.unsafe(this.#ending.closing).execute();
+    if (this.#connection.isLost) return;
+    this.#closing = client.unsafe(this.#ending?.closing || probe).execute();
     this.#closing.catch(() => {}); // run() awaits it after the COMMIT, whose error comes first
   }
 
@@ -115,7 +133,7 @@ class PostgresJsTransaction<Transaction, Result> {
       unsafe: (text: string, ...rest: never[]) => {
         this.#connection.checkStatement(text);
         const query = client.unsafe(text, ...rest);
-        query.catch(this.#recordError);
+        query.catch(this.#recordStatementError);
         return query;
       },
       savepoint: (nested: Callback) => {
@@ -142,6 +160,11 @@ class PostgresJsTransaction<Transaction, Result> {
   readonly #recordError = (error: unknown): void => {
     if (isConnectionError(error)) this.#connection.markLost(error);
     this.#connection.recordError(error);
+  };
+
+  readonly #recordStatementError = (error: unknown): void => {
+    if (isConnectionError(error)) this.#connection.markLost(error);
+    this.#connection.recordStatementError(error);
   };
 
   /** Records an error outside the work. After any but one of SQL, it is unknown what the server has done. */
