@@ -22,6 +22,18 @@ export class IdempotencyError extends GraphQLError {
   }
 }
 
+/** Marks errors of this package, also those of another copy of it. */
+const brand = Symbol.for("graphql-idempotent.error");
+Object.defineProperty(IdempotencyError.prototype, brand, { value: true });
+
+/** Whether an error is of this package. `instanceof` would miss those of another copy in the same server. */
+export function isIdempotencyError(error: unknown): error is IdempotencyError {
+  return (
+    error instanceof IdempotencyError ||
+    (error instanceof Error && brand in error && "code" in error && typeof error.code === "string")
+  );
+}
+
 /** A store failed. Whether the call took effect may be unknown: a retry with the same key finds out. */
 export function unavailable(reason: string, cause?: unknown): IdempotencyError {
   return new IdempotencyError(
@@ -42,7 +54,8 @@ export function deadlineExceeded(deadlineMs: number, cause?: unknown): Idempoten
 
 /** Names the key in an error that has none yet: one store error can be the answer to many calls. */
 export function withKey(error: IdempotencyError, key: string): IdempotencyError {
-  if (error.key !== null) return error;
+  // A copy of another version may have codes that this one lacks.
+  if (error.key !== null || !Object.hasOwn(errorKinds, error.code)) return error;
   return new IdempotencyError(error.code, error.message, { key, cause: error.cause ?? error });
 }
 
@@ -56,4 +69,22 @@ export function maskedError(error: unknown): GraphQLError {
       error instanceof Error ? error : new Error("A value that is no Error was thrown", { cause: error }),
     extensions: { code: "INTERNAL_SERVER_ERROR" },
   });
+}
+
+/**
+ * A thrown value that every layer can examine: a revoked proxy, or an error with a getter that throws, is replaced.
+ * Code that has to roll back or answer must not fail on it.
+ */
+export function readableError(thrown: unknown): unknown {
+  try {
+    if (thrown instanceof Error) {
+      const { message, extensions, cause, code }: Error & { extensions?: unknown; code?: unknown } = thrown;
+      void [message, { ...Object(extensions) }, cause, code];
+    } else {
+      void String(Object.prototype.toString.call(thrown));
+    }
+    return thrown;
+  } catch {
+    return new Error("A value was thrown that itself throws when it is read.");
+  }
 }

@@ -1,5 +1,6 @@
-import { IdempotencyError } from "../errors.ts";
+import { IdempotencyError, unavailable } from "../errors.ts";
 import type { RecordIdentity } from "../stores/store.ts";
+import { type Fingerprint, isComparable } from "./fingerprint.ts";
 import { type Key, timeOfKey } from "./key.ts";
 import type { PayloadCodec } from "./payload.ts";
 
@@ -39,7 +40,7 @@ export interface Call {
   readonly key: Key;
   /** When the key was made, in milliseconds since the epoch, if it tells. */
   readonly keyTime: number | undefined;
-  readonly fingerprint: string;
+  readonly fingerprint: Fingerprint;
   readonly rules: CallRules;
 }
 
@@ -47,7 +48,7 @@ export function createCall(
   scope: string,
   field: string,
   key: Key,
-  fingerprint: string,
+  fingerprint: Fingerprint,
   rules: CallRules,
 ): Call {
   return {
@@ -59,9 +60,16 @@ export function createCall(
   };
 }
 
-/** @throws {IdempotencyError} IDEMPOTENCY_KEY_PARAMETER_MISMATCH */
-export function refuseOtherArguments({ key, fingerprint }: Call, expected: string): void {
-  if (fingerprint === expected) return;
+/**
+ * @param stored the fingerprint of an earlier call with the same key
+ * @throws {IdempotencyError} IDEMPOTENCY_KEY_PARAMETER_MISMATCH
+ * @throws {IdempotencyError} IDEMPOTENCY_STORE_UNAVAILABLE for a record of a newer version of this package
+ */
+export function refuseOtherArguments({ key, fingerprint }: Call, stored: string): void {
+  if (fingerprint.matches(stored)) return;
+  // During a deploy, another server has the newer version, and can tell.
+  if (!isComparable(stored))
+    throw unavailable("A newer version of this server has written the record of this call.");
   throw new IdempotencyError(
     "IDEMPOTENCY_KEY_PARAMETER_MISMATCH",
     "This idempotency key was used for a call with other arguments. A retry must have the arguments of the first call; another call needs a key of its own.",

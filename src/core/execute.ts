@@ -38,7 +38,7 @@ export async function execute<Transaction>(
     );
     if (record) return { record, replayed: true };
   }
-  const own = inFlight.start(call.identity, call.fingerprint);
+  const own = inFlight.start(call.identity, call.fingerprint.current);
   let executed: Executed | undefined;
   try {
     executed = await run(store, call, effect, waitUntil);

@@ -1,4 +1,5 @@
 import type { RecordIdentity, StoredRecord } from "../stores/store.ts";
+import { shared } from "./shared.ts";
 
 /** A call that runs in this process, and that its duplicates wait for. */
 export interface InFlightCall {
@@ -32,7 +33,7 @@ export class InFlightCalls {
   }
 }
 
-const callsByStore = new WeakMap<object, InFlightCalls>();
+const callsByStore = shared("graphql-idempotent.in-flight", () => new WeakMap<object, InFlightCalls>());
 
 export function inFlightCallsOf(store: object): InFlightCalls {
   const known = callsByStore.get(store);

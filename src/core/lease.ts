@@ -50,7 +50,12 @@ export async function runUnderLease<Transaction>(
   const { identity, fingerprint, rules } = call;
   for (let pauseMs = 10; ; pauseMs = Math.min(pauseMs * 2, 200)) {
     const retentionMs = keptForMs(call, now());
-    const claim = await leases.claim(identity, { fingerprint, leaseMs: rules.leaseMs, retentionMs });
+    const claim = await leases.claim(identity, {
+      fingerprint: fingerprint.current,
+      matches: fingerprint.matches,
+      leaseMs: rules.leaseMs,
+      retentionMs,
+    });
     if (claim.kind === "found") return replay(call, claim.record);
     if (claim.kind === "claimed") return runClaimed(leases, now, call, run, claim);
     refuseOtherArguments(call, claim.fingerprint);

@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { IdempotencyError, withKey } from "../errors.ts";
+import { IdempotencyError, isIdempotencyError, withKey } from "../errors.ts";
 import { checkOption, checkOptions, checkPositive, checkStore, isStringArray } from "../options.ts";
 import type { Store } from "../stores/store.ts";
 import {
@@ -11,7 +11,7 @@ import {
   type ErrorPolicy,
 } from "./call.ts";
 import { type Effect, execute } from "./execute.ts";
-import { fingerprint, ignoreTree } from "./fingerprint.ts";
+import { fingerprintOf, ignoreTree } from "./fingerprint.ts";
 import { validKey } from "./key.ts";
 import type { ExternalCall } from "./lease.ts";
 import { createPayloadCodec, type PayloadOptions } from "./payload.ts";
@@ -102,7 +102,7 @@ async function executeOnce<Transaction, Result>(
       expiresAt: new Date(record.expiresAt),
     };
   } catch (error) {
-    throw error instanceof IdempotencyError ? withKey(error, call.key.sent) : error;
+    throw isIdempotencyError(error) ? withKey(error, call.key.sent) : error;
   }
 }
 
@@ -126,7 +126,7 @@ function callOf(options: OnceOptions): Call {
   check(options);
   const key = validKey(options.key, "`key`");
   if (key === undefined) throw new IdempotencyError("IDEMPOTENCY_KEY_MISSING", "once() requires a `key`.");
-  const print = fingerprint(options.input, ignoreTree(options.ignore ?? []));
+  const print = fingerprintOf(options.input, ignoreTree(options.ignore ?? []));
   return createCall(
     scopeOf(options.scope),
     options.field,

@@ -3,6 +3,7 @@ import { DevalueError, parse, stringify } from "devalue";
 import { GraphQLError, type GraphQLErrorExtensions } from "graphql";
 import { IdempotencyError } from "../errors.ts";
 import type { Payload, PayloadFormat } from "../stores/store.ts";
+import { isPlainRecord } from "./plain-record.ts";
 
 /** How instances of a class of your own are stored and brought back. */
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds codecs of unrelated classes
@@ -58,21 +59,27 @@ export function createPayloadCodec({ types = {}, maxBytes = 1_048_576 }: Payload
   }
 
   function encode(result: unknown): Payload {
-    if (isPlainJson(result, [], [])) return withinLimit("json", JSON.stringify(result));
-    return withinLimit("devalue", stringifyTyped(result));
+    return encodeAs({ json: "json", devalue: "devalue" }, "result", result);
   }
 
-  function stringifyTyped(result: unknown): string {
+  function encodeError({ message, extensions }: GraphQLError): Payload {
+    return encodeAs({ json: "error", devalue: "devalue-error" }, "error", { message, extensions });
+  }
+
+  function encodeAs(
+    formats: { readonly json: PayloadFormat; readonly devalue: PayloadFormat },
+    name: string,
+    value: unknown,
+  ): Payload {
     try {
-      return stringify(result, reducers);
+      if (isPlainJson(value, [name], [])) return withinLimit(formats.json, JSON.stringify(value));
+      return withinLimit(formats.devalue, stringify(value, reducers));
     } catch (error) {
-      if (!(error instanceof DevalueError)) throw error;
-      throw unstorable(`result${error.path}`, describe(error.value), error);
+      if (error instanceof DevalueError) throw unstorable(name + error.path, describe(error.value), error);
+      // The stack is at its end, or a string as long as it can be.
+      if (error instanceof RangeError) throw unstorable(name, "nested too deeply, or too large", error);
+      throw error;
     }
-  }
-
-  function encodeError(error: GraphQLError): Payload {
-    return withinLimit("error", stringifyError(error));
   }
 
   function withinLimit(format: PayloadFormat, payload: string): Payload {
@@ -93,11 +100,13 @@ export function createPayloadCodec({ types = {}, maxBytes = 1_048_576 }: Payload
           return parse(payload, revivers);
         case "error":
           return storedError(JSON.parse(payload));
+        case "devalue-error":
+          return storedError(parse(payload, revivers));
         default:
           throw new Error(`No format of payloads is called ${format}.`);
       }
     });
-    if (format === "error") throw value;
+    if (format === "error" || format === "devalue-error") throw value;
     return value;
   }
 
@@ -114,18 +123,6 @@ function checkType(name: string, type: PayloadType): void {
   const parts = [type?.class, type?.encode, type?.decode];
   if (parts.every((part) => typeof part === "function")) return;
   throw new TypeError(`types.${name} must be { class, encode, decode }, but it is ${inspect(type)}.`);
-}
-
-function stringifyError({ message, extensions }: GraphQLError): string {
-  try {
-    return JSON.stringify({ message, extensions });
-  } catch (cause) {
-    throw new IdempotencyError(
-      "IDEMPOTENCY_RESULT_UNSTORABLE",
-      "The extensions of the error are no JSON, so the error can't be stored for replays. Put plain data into them.",
-      { cause },
-    );
-  }
 }
 
 /** The error whose message and extensions were stored. */
@@ -169,9 +166,8 @@ function isPlainJson(value: unknown, path: (string | number)[], ancestors: objec
 
 function isPlainObject(value: object, path: (string | number)[], ancestors: object[]): boolean {
   const isArray = Array.isArray(value);
-  const prototype = Object.getPrototypeOf(value);
   // An array of another class may have a toJSON of its own.
-  if (prototype !== (isArray ? Array.prototype : Object.prototype) && prototype !== null) return false;
+  if (isArray ? Object.getPrototypeOf(value) !== Array.prototype : !isPlainRecord(value)) return false;
   if (ancestors.includes(value))
     throw unstorable(formatPath(path), "a reference to an object that contains it");
   if (Object.getOwnPropertySymbols(value).length > 0) {
@@ -210,9 +206,9 @@ function describe(value: unknown): string {
     : "an object with symbols for keys";
 }
 
-function formatPath(path: readonly (string | number)[]): string {
-  return path.reduce<string>(
+function formatPath([name, ...steps]: readonly (string | number)[]): string {
+  return steps.reduce<string>(
     (place, step) => place + (typeof step === "number" ? `[${step}]` : `.${step}`),
-    "result",
+    String(name),
   );
 }

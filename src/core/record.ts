@@ -1,5 +1,5 @@
 import { GraphQLError } from "graphql";
-import { IdempotencyError } from "../errors.ts";
+import { isIdempotencyError, readableError } from "../errors.ts";
 import type { Payload, StoredRecord } from "../stores/store.ts";
 import { type Call, refuseOtherArguments } from "./call.ts";
 import { keptForMs } from "./key-age.ts";
@@ -35,7 +35,8 @@ export async function recordOfRun(call: Call, now: () => number, run: () => unkn
       kind: "result",
       record: newRecord(call, codec.encode(result), resourceIdOf(result, resourceId), now()),
     };
-  } catch (error) {
+  } catch (thrown) {
+    const error = readableError(thrown);
     if (!isResult(call, error)) throw error;
     return { kind: "error", record: newRecord(call, call.rules.codec.encodeError(error), null, now()) };
   }
@@ -46,7 +47,7 @@ export async function recordOfRun(call: Call, now: () => number, run: () => unkn
  * to see it. Errors of this package are about the call, and never its result.
  */
 export function isResult({ rules }: Call, error: unknown): error is GraphQLError {
-  return rules.errors === "REPLAY" && error instanceof GraphQLError && !(error instanceof IdempotencyError);
+  return rules.errors === "REPLAY" && error instanceof GraphQLError && !isIdempotencyError(error);
 }
 
 function newRecord(call: Call, payload: Payload, resourceId: string | null, now: number): StoredRecord {
@@ -55,7 +56,7 @@ function newRecord(call: Call, payload: Payload, resourceId: string | null, now:
     scope: call.identity.scope,
     field: call.identity.field,
     key: call.identity.key,
-    fingerprint: call.fingerprint,
+    fingerprint: call.fingerprint.current,
     format: payload.format,
     payload: payload.payload,
     resourceId,

@@ -4,7 +4,7 @@ import { inspect } from "node:util";
  * The scope of calls that all clients share: whoever sends a key gets the result stored under it. Only for
  * keys that can't be guessed, or results that everybody may see; so it must be written out.
  */
-export const SHARED: unique symbol = Symbol("graphql-idempotent.SHARED");
+export const SHARED: unique symbol = Symbol.for("graphql-idempotent.SHARED");
 
 /** The scope as records have it. */
 export function scopeOf(scope: unknown): string {

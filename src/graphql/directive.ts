@@ -1,5 +1,4 @@
 import { inspect } from "node:util";
-import { MapperKind, mapSchema } from "@graphql-tools/utils";
 import {
   buildASTSchema,
   type GraphQLDirective,
@@ -22,6 +21,7 @@ import {
 import type { Store } from "../stores/store.ts";
 import { directiveOn } from "./annotation.ts";
 import { refuseClientKey } from "./client-key.ts";
+import { withMutationFields } from "./mutation-fields.ts";
 import { policyFor } from "./policy.ts";
 import { type ProtectedField, protect } from "./protected-resolver.ts";
 
@@ -182,27 +182,25 @@ function transform<Context, Transaction>(
   };
   const { waitMs = defaultRules.waitMs, leaseMs = defaultRules.leaseMs } = options;
 
-  const transformed = mapSchema(schema, {
-    [MapperKind.MUTATION_ROOT_FIELD]: (config, fieldName, typeName) => {
-      const coordinate = `${typeName}.${fieldName}`;
-      const field = mutation?.getFields()[fieldName];
-      const ofField = field && directiveOn(field, directive.name);
-      const excepted = except.delete(fieldName);
-      if (excepted && ofField) {
-        throw new Error(
-          `@${directive.name} on ${coordinate}: the field is annotated and excepted. Drop one of the two.`,
-        );
-      }
-      if (!field || excepted || !(ofType || ofField)) {
-        if (options.requireOn === "all-mutations" && !excepted) throw unannotated(coordinate, directive.name);
-        return options.clientDirective ? refuseClientKey(config, coordinate, directive) : config;
-      }
-      const label = `@${directive.name} on ${coordinate}`;
-      const policy = policyFor(field, { ofType: ofType ?? {}, ofField: ofField ?? {} }, label, can, warn);
-      const { resourceId, retentionMs, concurrent, errors } = policy;
-      const rules = { resourceId, retentionMs, concurrent, errors, waitMs, leaseMs, codec };
-      return protect(config, { ...forEachField, coordinate, policy, rules });
-    },
+  const transformed = withMutationFields(schema, (config, fieldName) => {
+    const coordinate = `${mutation?.name}.${fieldName}`;
+    const field = mutation?.getFields()[fieldName];
+    const ofField = field && directiveOn(field, directive.name);
+    const excepted = except.delete(fieldName);
+    if (excepted && ofField) {
+      throw new Error(
+        `@${directive.name} on ${coordinate}: the field is annotated and excepted. Drop one of the two.`,
+      );
+    }
+    if (!field || excepted || !(ofType || ofField)) {
+      if (options.requireOn === "all-mutations" && !excepted) throw unannotated(coordinate, directive.name);
+      return options.clientDirective ? refuseClientKey(config, coordinate, directive) : config;
+    }
+    const label = `@${directive.name} on ${coordinate}`;
+    const policy = policyFor(field, { ofType: ofType ?? {}, ofField: ofField ?? {} }, label, can, warn);
+    const { resourceId, retentionMs, concurrent, errors } = policy;
+    const rules = { resourceId, retentionMs, concurrent, errors, waitMs, leaseMs, codec };
+    return protect(config, { ...forEachField, coordinate: `Mutation.${fieldName}`, policy, rules });
   });
   const [unknown] = except;
   if (unknown !== undefined) {

@@ -8,15 +8,17 @@ import {
 } from "graphql";
 import { type Call, type CallRules, createCall } from "../core/call.ts";
 import { type Effect, execute } from "../core/execute.ts";
-import { fingerprint } from "../core/fingerprint.ts";
 import { type Key, readKey } from "../core/key.ts";
 import type { ExternalCall } from "../core/lease.ts";
 import { type Executed, isResult } from "../core/record.ts";
 import { type SHARED, scopeOf } from "../core/scope.ts";
-import { IdempotencyError, maskedError, withKey } from "../errors.ts";
+import { shared } from "../core/shared.ts";
+import { IdempotencyError, isIdempotencyError, maskedError, readableError, withKey } from "../errors.ts";
 import type { ErrorAdvice } from "../protocol.ts";
 import type { Store } from "../stores/store.ts";
+import { ArgumentFingerprints } from "./argument-fingerprint.ts";
 import { clientKey } from "./client-key.ts";
+import { withGrant } from "./grant.ts";
 import { reportOutcome } from "./outcome.ts";
 import type { Policy } from "./policy.ts";
 
@@ -35,6 +37,7 @@ type Resolver = NonNullable<FieldConfig["resolve"]>;
 
 /** A field of the mutation type, and all that its calls need. */
 export interface ProtectedField<Context, Transaction> {
+  /** `Mutation.createOrder`, whatever the mutation type is called: a deploy may rename it. */
   readonly coordinate: string;
   readonly policy: Policy;
   readonly rules: CallRules;
@@ -45,7 +48,9 @@ export interface ProtectedField<Context, Transaction> {
   readonly clientDirective: GraphQLDirective | undefined;
 }
 
-const protectedResolvers = new WeakSet<object>();
+const protectedResolvers = shared("graphql-idempotent.protected", () => new WeakSet<object>());
+/** Marks a protected field by its extensions, which survive when somebody wraps its resolver. */
+const mark = "graphql-idempotent.protected";
 
 /** Wraps the field's resolver: identify the call → execute it, or replay its record → answer. */
 export function protect<Context, Transaction>(
@@ -53,18 +58,20 @@ export function protect<Context, Transaction>(
   field: ProtectedField<Context, Transaction>,
 ): FieldConfig {
   const resolve = config.resolve ?? defaultFieldResolver;
-  if (protectedResolvers.has(resolve)) {
+  if (protectedResolvers.has(resolve) || config.extensions?.[mark]) {
     throw new Error(
       `${field.coordinate} is protected already, and a call would wait for itself. Call transform() once on a schema.`,
     );
   }
 
+  const fingerprints = new ArgumentFingerprints(config.args ?? {}, field.policy.ignore);
+
   function idempotentResolver(...[root, args, context, info]: Parameters<Resolver>) {
-    return new FieldCall(field, resolve, root, args, context, info).answer();
+    return new FieldCall(field, resolve, fingerprints, root, args, context, info).answer();
   }
 
   protectedResolvers.add(idempotentResolver);
-  return { ...config, resolve: idempotentResolver };
+  return { ...config, resolve: idempotentResolver, extensions: { ...config.extensions, [mark]: true } };
 }
 
 /**
@@ -77,6 +84,7 @@ export function protect<Context, Transaction>(
 class FieldCall<Context, Transaction> {
   readonly #field: ProtectedField<Context, Transaction>;
   readonly #resolve: Resolver;
+  readonly #fingerprints: ArgumentFingerprints;
   readonly #root: unknown;
   readonly #args: Record<string, unknown>;
   readonly #context: unknown;
@@ -89,6 +97,7 @@ class FieldCall<Context, Transaction> {
   constructor(
     field: ProtectedField<Context, Transaction>,
     resolve: Resolver,
+    fingerprints: ArgumentFingerprints,
     root: unknown,
     args: Record<string, unknown>,
     context: unknown,
@@ -96,6 +105,7 @@ class FieldCall<Context, Transaction> {
   ) {
     this.#field = field;
     this.#resolve = resolve;
+    this.#fingerprints = fingerprints;
     this.#root = root;
     this.#args = args;
     this.#context = context;
@@ -129,8 +139,8 @@ class FieldCall<Context, Transaction> {
       String(this.#info.path.key),
     );
     if (!this.#key) return undefined;
-    const print = fingerprint(this.#args, policy.ignore);
-    this.#call = createCall(scopeName, coordinate, this.#key, print, rules);
+    const fingerprint = this.#fingerprints.of(this.#args);
+    this.#call = createCall(scopeName, coordinate, this.#key, fingerprint, rules);
     return this.#call;
   }
 
@@ -140,9 +150,13 @@ class FieldCall<Context, Transaction> {
       : { kind: "DATABASE", run: (tx) => this.#run({ tx }) };
   }
 
-  async #run(granted: object): Promise<unknown> {
+  async #run(granted: Readonly<Record<string, unknown>>): Promise<unknown> {
     this.#hasRun = true;
-    const result = await this.#resolve(this.#root, this.#args, extended(this.#context, granted), this.#info);
+    // A run that was rolled back may have changed its arguments.
+    const args = this.#field.store.mayRerun ? (copyOf(this.#args) as Record<string, unknown>) : this.#args; // `as`: a copy
+    const result = await withGrant(this.#context, granted, (context) =>
+      this.#resolve(this.#root, args, context, this.#info),
+    );
     if (result instanceof Error) throw result; // to graphql-js, an error returned is an error thrown
     return result;
   }
@@ -150,7 +164,11 @@ class FieldCall<Context, Transaction> {
   async #runWithoutKey(): Promise<unknown> {
     const { policy, store } = this.#field;
     if (policy.required) throw missingKey(this.#field);
-    return store.write((tx) => this.#run({ tx }));
+    return store.write((tx) =>
+      this.#run({ tx }).catch((thrown) => {
+        throw readableError(thrown);
+      }),
+    );
   }
 
   #report({ key }: Call, { record, replayed }: Executed): void {
@@ -164,8 +182,9 @@ class FieldCall<Context, Transaction> {
     }));
   }
 
-  #errorFor(error: unknown): GraphQLError {
-    if (error instanceof IdempotencyError) return this.#key ? withKey(error, this.#key.sent) : error;
+  #errorFor(thrown: unknown): GraphQLError {
+    const error = readableError(thrown);
+    if (isIdempotencyError(error)) return this.#key ? withKey(error, this.#key.sent) : error;
     if (this.#call && this.#executed) this.#report(this.#call, this.#executed); // a stored error is a result, too
     return answerFor(error, this.#adviceOn(error), this.#info);
   }
@@ -173,10 +192,14 @@ class FieldCall<Context, Transaction> {
   #adviceOn(error: unknown): ErrorAdvice {
     // A transaction's writes have been rolled back; effects in another system have not. And a call that failed
     // before its resolver was reached may have had its effect in an earlier try.
+    const isStored = this.#call !== undefined && isResult(this.#call, error);
+    const key = this.#key?.sent ?? null;
+    // There is a record, so the call has had its effect. Only a stored error says that it had none.
+    if (this.#executed && !isStored) return { key, retryable: true, safeToUseNewKey: false };
     const wasReached = this.#hasRun || this.#executed !== undefined;
     return {
-      key: this.#key?.sent ?? null,
-      retryable: !(this.#call && isResult(this.#call, error)),
+      key,
+      retryable: !isStored,
       safeToUseNewKey: wasReached && this.#field.policy.effects === "DATABASE",
     };
   }
@@ -207,13 +230,23 @@ function missingKey<Context, Transaction>({
   );
 }
 
-/**
- * A copy of the context for one call, made as Apollo Server itself copies contexts: own properties and
- * prototype stay, and what is granted to one call never shows in another.
- */
-function extended(context: unknown, granted: object): object {
-  if (typeof context !== "object" || context === null) return granted;
-  return Object.assign(Object.create(Object.getPrototypeOf(context)), context, granted);
+/** A copy of the plain parts of a value: objects and arrays. Instances, such as uploads and dates, stay the same. */
+function copyOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copyOf);
+  if (typeof value !== "object" || value === null) return value;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== null && prototype !== Object.prototype) return value;
+  const copy: Record<string, unknown> = Object.create(prototype as object | null); // `as`: just read
+  // Not by assignment: `__proto__` may be a name.
+  for (const [name, member] of Object.entries(value)) {
+    Object.defineProperty(copy, name, {
+      value: copyOf(member),
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    });
+  }
+  return copy;
 }
 
 /**

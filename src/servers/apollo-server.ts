@@ -2,7 +2,7 @@ import type { ApolloServerPlugin, GraphQLRequestContextWillSendResponse } from "
 import { type DocumentNode, Kind, type SelectionSetNode } from "graphql";
 import { IdempotencyError } from "../errors.ts";
 import { collectOutcomes } from "../graphql/outcome.ts";
-import { httpOf, type Outcome } from "../protocol.ts";
+import { type ErrorAdvice, httpOf, type Outcome } from "../protocol.ts";
 
 /**
  * Tells clients what became of their keys:
@@ -27,6 +27,7 @@ export function idempotencyPlugin(): ApolloServerPlugin {
           if (outcomes.length > 0) {
             body.singleResult.extensions = { ...body.singleResult.extensions, idempotency: outcomes };
           }
+          adviseOnLateErrors(context, outcomes);
           if (requestIsBatched) return;
           if (allReplayed(context, outcomes)) http.headers.set("idempotent-replayed", "true");
           const failure = firstFailure(context);
@@ -40,6 +41,25 @@ export function idempotencyPlugin(): ApolloServerPlugin {
 }
 
 type Context = GraphQLRequestContextWillSendResponse<object>;
+
+/**
+ * Gives advice in errors that graphql-js found after a protected field had its result: null where that isn't allowed,
+ * an integer out of range, an enum value that a deploy has removed. The call is done, and a retry replays the same.
+ */
+function adviseOnLateErrors(
+  { response: { body }, errors = [] }: Context,
+  outcomes: readonly Outcome[],
+): void {
+  if (body.kind !== "single" || !body.singleResult.errors || outcomes.length === 0) return;
+  // Formatted errors may lack their path, but stand in the same order.
+  body.singleResult.errors = body.singleResult.errors.map((formatted, index) => {
+    const error = errors[index];
+    const outcome = outcomes.find(({ path }) => error?.path?.[0] === path[0]);
+    if (!outcome || error?.extensions.idempotency) return formatted;
+    const idempotency: ErrorAdvice = { key: outcome.key, retryable: false, safeToUseNewKey: false };
+    return { ...formatted, extensions: { ...formatted.extensions, idempotency } };
+  });
+}
 
 /** Every error of a protected field has `extensions.idempotency`; the stored ones among them have an outcome. */
 function allReplayed({ errors = [] }: Context, outcomes: readonly Outcome[]): boolean {

@@ -53,7 +53,7 @@ export function blockingClaim(row: Row | undefined, request: ClaimRequest, now: 
   if (!isLive(row, now)) return undefined;
   const { leaseUntil, fingerprint } = row;
   if (leaseUntil === null) return { kind: "found", record: row };
-  const blocks = leaseUntil > now || fingerprint !== request.fingerprint;
+  const blocks = leaseUntil > now || !request.matches(fingerprint);
   return blocks ? { kind: "held", fingerprint, leaseUntil } : undefined;
 }
 

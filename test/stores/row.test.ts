@@ -10,6 +10,7 @@ import {
   type Row,
   recordRow,
 } from "../../src/stores/row.ts";
+import type { ClaimRequest } from "../../src/stores/store.ts";
 
 const now = 1_000;
 const identity = { scope: "alice", field: "Mutation.pay", key: "k" };
@@ -30,7 +31,12 @@ const held: Row = { ...record, resourceId: null, leaseUntil: now + 1, fencingTok
 const released: Row = { ...held, leaseUntil: now };
 const expired = (row: Row): Row => ({ ...row, expiresAt: now });
 
-const request = { fingerprint: "f", leaseMs: 30, retentionMs: 100 };
+const request: ClaimRequest = {
+  fingerprint: "f",
+  matches: (stored) => stored === "f",
+  leaseMs: 30,
+  retentionMs: 100,
+};
 const found = { kind: "found", record };
 const heldBy = (row: Row) => ({ kind: "held", fingerprint: row.fingerprint, leaseUntil: row.leaseUntil });
 
