@@ -1,5 +1,5 @@
 import { isPromise } from "@graphql-tools/utils";
-import { deadlineExceeded, IdempotencyError } from "../../errors.ts";
+import { deadlineExceeded, isIdempotencyError } from "../../errors.ts";
 
 /** One timer for all calls, since they run one at a time. */
 export class Deadline {
@@ -33,6 +33,11 @@ export class Deadline {
   }
 }
 
+/** It never throws, whatever a resolver has thrown: a proxy may refuse to be looked at. */
 export function isDeadline(error: unknown): boolean {
-  return error instanceof IdempotencyError && error.code === "IDEMPOTENCY_DEADLINE_EXCEEDED";
+  try {
+    return isIdempotencyError(error) && error.code === "IDEMPOTENCY_DEADLINE_EXCEEDED";
+  } catch {
+    return false;
+  }
 }

@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from "node:async_hooks";
+import { AsyncResource } from "node:async_hooks";
 import { realpathSync } from "node:fs";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type Sqlite from "better-sqlite3";
@@ -102,6 +102,8 @@ export class Writer<Transaction> {
     if (this.#queue.isFull) {
       return Promise.reject(unavailable("The server has more calls waiting than it can take."));
     }
+    // Hundreds of times as cheap as AsyncLocalStorage.snapshot() on Node 20.
+    const context = new AsyncResource("graphql-idempotent.call");
     return new Promise<Result>((resolve, reject) => {
       this.refuseNesting();
       // `as`: the queue holds calls of all types; each call's own parts fit each other
@@ -109,7 +111,7 @@ export class Writer<Transaction> {
         label,
         work,
         finish: finish ?? keep,
-        inContext: AsyncLocalStorage.snapshot(),
+        inContext: (run) => context.runInAsyncScope(run),
         resolve,
         reject,
         queuedAt: performance.now(),

@@ -283,8 +283,8 @@ describe("a call", () => {
       inner.catch(() => {});
       await inner;
     });
-    await expect(outer).rejects.toThrow("would wait for itself. Write through the `tx`");
-    await expect(inner).rejects.toThrow("would wait for itself. Write through the `tx`");
+    await expect(outer).rejects.toThrow("would wait for itself: write through the `tx`");
+    await expect(inner).rejects.toThrow("would wait for itself: write through the `tx`");
     await insert(database, "next");
     expect(texts()).toEqual(["next"]);
   });

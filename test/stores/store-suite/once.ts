@@ -164,7 +164,7 @@ export function onceSuite<Tx>(open: OpenEntries<Tx>): void {
     it("does not replay an error that can't be stored, and rolls back", async () => {
       const run = async (tx: Tx) => {
         await add("a")(tx);
-        throw new GraphQLError("a", { extensions: { left: 1n } });
+        throw new GraphQLError("a", { extensions: { left: () => 1 } });
       };
       await expect(once(store, replaying, run)).rejects.toMatchObject({
         code: "IDEMPOTENCY_RESULT_UNSTORABLE",
