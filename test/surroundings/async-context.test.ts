@@ -156,14 +156,6 @@ describe.each(Object.keys(contextLibraries).filter((name) => !name.endsWith("ent
         await all(ask);
         return all(ask);
       },
-      "toJSON() in an error that is stored": () => {
-        const shared = store();
-        return all((customer) =>
-          once(shared, callOf(customer, { errors: "REPLAY" }), () => {
-            throw new GraphQLError("no", { extensions: { name: { toJSON: () => here() } } });
-          }).catch((error: GraphQLError) => error.extensions.name),
-        );
-      },
       "write() and step() of a call with effects elsewhere": async () => {
         const shared = store();
         const found = await all(

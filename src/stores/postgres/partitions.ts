@@ -49,6 +49,7 @@ ORDER BY name`;
 /** The partitions with a time span, from the rows of {@link selectPartitions}. */
 export function timedPartitions(rows: RawRows): Partition[] {
   return rows.flatMap((row) => {
+    if (row[1] === null) return []; // it is being dropped at this moment
     const [, from = "", to = ""] = /FROM \('(.*)'\) TO \('(.*)'\)/.exec(textAt(row, 1)) ?? [];
     const [start, end] = [timeOf(from), timeOf(to)];
     return end > 0 ? [{ name: textAt(row, 0), start, end, records: numberAt(row, 2) }] : [];
