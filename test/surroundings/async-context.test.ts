@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
 import { sql } from "drizzle-orm";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
-import { GraphQLError } from "graphql";
 import { type OnceOptions, once, onceExternal } from "graphql-idempotent";
 import {
   type Database,
