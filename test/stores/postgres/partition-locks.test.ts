@@ -119,9 +119,16 @@ describe("a purge that finds no moment without a call", () => {
   it("leaves partitions alone for a minute, and waits longer each time, until it was done", async () => {
     await on.query(partitionRecords);
     const statements: string[] = [];
-    const logger = { logQuery: (text: string) => statements.push(text) };
     await using pool = disposable(new pg.Pool({ connectionString: on.url }));
-    const db = drizzle(pool, { schema: tables, logger });
+    pool.on("connect", (client) => {
+      const query = client.query.bind(client) as (config: unknown, ...rest: unknown[]) => unknown; // `as`: any overload
+      const logged = (config: { readonly text?: string } | string, ...rest: unknown[]) => {
+        statements.push(typeof config === "string" ? config : (config.text ?? ""));
+        return query(config, ...rest);
+      };
+      Object.assign(client, { query: logged });
+    });
+    const db = drizzle(pool, { schema: tables });
     const store = postgresStore(db, { now: () => on.time, purgeEveryMs: 0, partitionMs: hour });
 
     /** How long the changes of a purge would wait, each in milliseconds. */
