@@ -190,3 +190,18 @@ describe("settings of a connection that a migration makes", () => {
     await opened.write((tx) => tx.run(sql`INSERT INTO parents (id) VALUES (1)`));
   });
 });
+
+describe("several statements in one piece", () => {
+  it.each([
+    ["after foreign keys are switched off", "PRAGMA foreign_keys=OFF; CREATE TABLE other (a)"],
+    ["before they are", "CREATE TABLE other (a); PRAGMA foreign_keys=OFF; DROP TABLE parents"],
+    ["with the end of the transaction among them", "CREATE TABLE other (a); COMMIT"],
+  ])("are refused, since only the first could be checked: %s", async (_where, piece) => {
+    await startFamily(database);
+    database.writeMigrations({ "0000_first": family, "0001_several": [piece] });
+    expect(database.refusal()).toMatch(/0001_several.*more than one statement/);
+    expectAllKept(database);
+    expect(database.read("SELECT name FROM sqlite_schema WHERE name = 'other'")).toEqual([]);
+    expect(database.read("SELECT count(*) FROM __drizzle_migrations")).toEqual([[1]]);
+  });
+});

@@ -25,7 +25,8 @@ interface Migration extends MigrationMeta {
  * @throws {MigrationError}
  */
 export function migrate(connection: Sqlite.Database, migrationsFolder: string): void {
-  const pending = readMigrations(migrationsFolder).filter((migration) => !isApplied(connection, migration));
+  const applied = lastApplied(connection);
+  const pending = readMigrations(migrationsFolder).filter(({ folderMillis }) => folderMillis > applied);
   for (const { file, sql } of pending) {
     for (const statement of sql) {
       const refusal = refusalOf(statement);
@@ -41,14 +42,13 @@ function readMigrations(migrationsFolder: string): Migration[] {
   return migrations.map((migration, index) => ({ ...migration, file: `${journal.entries[index].tag}.sql` }));
 }
 
-/** As Drizzle decides: by the time of the latest migration that was applied. */
-function isApplied(connection: Sqlite.Database, { folderMillis }: Migration): boolean {
+/** The time of the latest migration that was applied, by which Drizzle decides too; 0 if there is none. */
+function lastApplied(connection: Sqlite.Database): number {
   const hasTable = connection
     .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '__drizzle_migrations'")
     .get();
-  if (!hasTable) return false;
-  const latest = connection.prepare("SELECT max(created_at) FROM __drizzle_migrations").pluck().get();
-  return latest !== null && Number(latest) >= folderMillis;
+  if (!hasTable) return 0;
+  return Number(connection.prepare("SELECT max(created_at) FROM __drizzle_migrations").pluck().get());
 }
 
 function apply(connection: Sqlite.Database, migration: Migration): void {
@@ -57,7 +57,7 @@ function apply(connection: Sqlite.Database, migration: Migration): void {
   connection.pragma(`foreign_keys = ${isRebuild ? "OFF" : "ON"}`);
   connection.prepare("BEGIN IMMEDIATE").run();
   try {
-    if (!isApplied(connection, migration)) {
+    if (migration.folderMillis > lastApplied(connection)) {
       const before = isRebuild ? brokenForeignKeys(connection) : [];
       for (const statement of migration.sql) run(connection, statement);
       const [broken] = isRebuild ? newlyBroken(before, brokenForeignKeys(connection)) : [];
@@ -78,9 +78,11 @@ function apply(connection: Sqlite.Database, migration: Migration): void {
   }
 }
 
+/** Refuses several statements in one piece, of which only the first has been looked at. */
 function run(connection: Sqlite.Database, sql: string): void {
-  if (foreignKeysOff(sql)) return; // done for the whole migration
-  connection.exec(sql);
+  const statement = connection.prepare(sql);
+  if (statement.reader) statement.all();
+  else statement.run();
 }
 
 function record(connection: Sqlite.Database, { hash, folderMillis }: Migration): void {
