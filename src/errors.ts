@@ -71,6 +71,22 @@ export function maskedError(error: unknown): GraphQLError {
   });
 }
 
+/** The longest chain of causes that is followed: a chain can be a circle. */
+const maxCauses = 20;
+
+/** An error and its causes, from the outside in. It never throws, whatever a resolver has thrown. */
+export function causesOf(thrown: unknown): Error[] {
+  const causes: Error[] = [];
+  try {
+    for (let cause = thrown; cause instanceof Error && causes.length < maxCauses; cause = cause.cause) {
+      causes.push(cause);
+    }
+  } catch {
+    // A proxy or a getter that throws ends the chain.
+  }
+  return causes;
+}
+
 /**
  * A thrown value that every layer can examine: a revoked proxy, or an error with a getter that throws, is replaced.
  * Code that has to roll back or answer must not fail on it.

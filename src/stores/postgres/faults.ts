@@ -1,4 +1,4 @@
-import { IdempotencyError, unavailable } from "../../errors.ts";
+import { causesOf, type IdempotencyError, isIdempotencyError, unavailable } from "../../errors.ts";
 
 /** A row that the store can't read. What it means is unknown: never that a key is free. */
 export class UnreadableRow extends Error {
@@ -21,7 +21,7 @@ const transient = /^(?:40001|40P01)$/;
 
 /** The SQLSTATE of the server's own error, if there is one among an error and its causes. */
 export function sqlStateOf(error: unknown): string | undefined {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+  for (const cause of causesOf(error)) {
     if ("severity" in cause && "code" in cause && typeof cause.code === "string") return cause.code;
   }
   return undefined;
@@ -29,7 +29,7 @@ export function sqlStateOf(error: unknown): string | undefined {
 
 /** The name of the violated constraint, which node-postgres and postgres.js keep under different names. */
 export function constraintOf(error: unknown): unknown {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+  for (const cause of causesOf(error)) {
     if ("constraint" in cause) return cause.constraint;
     if ("constraint_name" in cause) return cause.constraint_name;
   }
@@ -59,7 +59,7 @@ export function noConnection(): IdempotencyError {
 
 /** Translates the error of a statement outside of calls' transactions, which no resolver can have caused. */
 export function asStoreError(error: unknown): Error {
-  if (error instanceof IdempotencyError || error instanceof UnreadableRow) return error;
+  if (isIdempotencyError(error) || error instanceof UnreadableRow) return error;
   const state = sqlStateOf(error);
   if (state === "42P01" || state === "42703") {
     return new Error(

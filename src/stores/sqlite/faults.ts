@@ -1,25 +1,13 @@
 import Sqlite from "better-sqlite3";
-import { unavailable } from "../../errors.ts";
+import { causesOf, unavailable } from "../../errors.ts";
 
 /** Result codes that speak of the file, its disk or its locks, not of the statement (sqlite.org/rescode.html). */
 const storeFault =
   /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOMEM|PROTOCOL|NOLFS|INTERRUPT)/;
 
-/** Deepest chain of causes that is searched: a chain can be a circle. */
-const maxDepth = 20;
-
 /** The SQLite error at the root of an error, if there is one. It never throws, whatever a resolver has thrown. */
 export function sqliteErrorIn(error: unknown): InstanceType<typeof Sqlite.SqliteError> | undefined {
-  try {
-    let cause = error;
-    for (let depth = 0; depth < maxDepth && cause instanceof Error; depth++) {
-      if (cause instanceof Sqlite.SqliteError) return cause;
-      cause = cause.cause;
-    }
-  } catch {
-    // An error whose `cause` can't be read has none of SQLite's.
-  }
-  return undefined;
+  return causesOf(error).find((cause) => cause instanceof Sqlite.SqliteError);
 }
 
 export function isBusy(error: unknown): boolean {
