@@ -6,9 +6,6 @@ export const KEY_HEADER = "idempotency-key";
 export const REPLAYED_HEADER = "idempotent-replayed";
 /** The response header with the seconds to wait before a retry (RFC 9110, section 10.2.3). */
 export const RETRY_AFTER_HEADER = "retry-after";
-/** The member of `extensions`, of a response and of an error, that this protocol owns. */
-export const EXTENSION = "idempotency";
-
 /** How a client, or a server in front of it, should treat an error. */
 export interface ErrorKind {
   /** HTTP status, used when no root field of the operation succeeded. */

@@ -16,7 +16,7 @@ export const versionPrefix = "2:";
 
 /** Whether a stored fingerprint has a form that this version of the package can compare. */
 export function isComparable(stored: string): boolean {
-  return stored.startsWith(versionPrefix) || !stored.includes(":");
+  return stored.startsWith(versionPrefix) || isVersion1(stored);
 }
 
 /** The fingerprint of a call that is told by its input's value alone. */

@@ -10,6 +10,7 @@ import { type Call, type CallRules, createCall } from "../core/call.ts";
 import { type Effect, execute } from "../core/execute.ts";
 import { type Key, readKey } from "../core/key.ts";
 import type { ExternalCall } from "../core/lease.ts";
+import { isPlainRecord } from "../core/plain-record.ts";
 import { type Executed, isResult } from "../core/record.ts";
 import { type SHARED, scopeOf } from "../core/scope.ts";
 import { shared } from "../core/shared.ts";
@@ -234,9 +235,8 @@ function missingKey<Context, Transaction>({
 function copyOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(copyOf);
   if (typeof value !== "object" || value === null) return value;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== null && prototype !== Object.prototype) return value;
-  const copy: Record<string, unknown> = Object.create(prototype as object | null); // `as`: just read
+  if (!isPlainRecord(value)) return value;
+  const copy: Record<string, unknown> = Object.create(Object.getPrototypeOf(value));
   // Not by assignment: `__proto__` may be a name.
   for (const [name, member] of Object.entries(value)) {
     Object.defineProperty(copy, name, {

@@ -2,7 +2,14 @@ import type { ApolloServerPlugin, GraphQLRequestContextWillSendResponse } from "
 import { type DocumentNode, Kind, type SelectionSetNode } from "graphql";
 import { IdempotencyError } from "../errors.ts";
 import { collectOutcomes } from "../graphql/outcome.ts";
-import { type ErrorAdvice, httpOf, type Outcome } from "../protocol.ts";
+import {
+  type ErrorAdvice,
+  httpOf,
+  KEY_HEADER,
+  type Outcome,
+  REPLAYED_HEADER,
+  RETRY_AFTER_HEADER,
+} from "../protocol.ts";
 
 /**
  * Tells clients what became of their keys:
@@ -19,7 +26,7 @@ export function idempotencyPlugin(): ApolloServerPlugin {
       const outcomes = collectOutcomes(contextValue);
       return {
         async didResolveOperation() {
-          if (requestIsBatched && request.http?.headers.has("idempotency-key")) throw sharedHeader();
+          if (requestIsBatched && request.http?.headers.has(KEY_HEADER)) throw sharedHeader();
         },
         async willSendResponse(context) {
           const { body, http } = context.response;
@@ -29,11 +36,12 @@ export function idempotencyPlugin(): ApolloServerPlugin {
           }
           adviseOnLateErrors(context, outcomes);
           if (requestIsBatched) return;
-          if (allReplayed(context, outcomes)) http.headers.set("idempotent-replayed", "true");
+          if (allReplayed(context, outcomes)) http.headers.set(REPLAYED_HEADER, "true");
           const failure = firstFailure(context);
           if (!failure || someSucceeded(context)) return;
           http.status = failure.status;
-          if (failure.retryAfterSeconds) http.headers.set("retry-after", String(failure.retryAfterSeconds));
+          if (failure.retryAfterSeconds)
+            http.headers.set(RETRY_AFTER_HEADER, String(failure.retryAfterSeconds));
         },
       };
     },

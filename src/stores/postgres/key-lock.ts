@@ -16,7 +16,7 @@ import { hasStandby } from "./standby.ts";
  * the API less; with both on the same two cores, the speed was the same (ratio 1.06, 0.90–4.95).
  */
 export function tryLock(identity: RecordIdentity): string {
-  return `SELECT pg_try_advisory_xact_lock(${numberOf(identity)}) ::text, (${hasStandby})::text`;
+  return `SELECT pg_try_advisory_xact_lock(${numberOf(identity)})::text, (${hasStandby})::text`;
 }
 
 /** Whether {@link tryLock} took the lock. */

@@ -1,4 +1,5 @@
 import { unavailable } from "../../errors.ts";
+import type { RunningCall } from "./running-call.ts";
 
 /** A call in the queue: `work` may be asynchronous; `finish` is the synchronous end of its transaction. */
 export interface Job<Transaction> {
@@ -7,6 +8,8 @@ export interface Job<Transaction> {
   readonly finish: (value: unknown, undo: () => void) => unknown;
   /** Runs a function in the async context in which the call was made. */
   readonly inContext: <Result>(run: () => Result) => Result;
+  /** The running call that made this one. */
+  readonly outer: RunningCall | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
   readonly queuedAt: number;

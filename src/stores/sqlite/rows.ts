@@ -17,13 +17,12 @@ export interface Rows {
 export function rowsOf(connection: Sqlite.Database): Rows {
   const { scope, field, key } = idempotencyRecords;
   const db = drizzle(connection);
-  const select = rowReader(connection);
   const insert = db.insert(idempotencyRecords).values(placeholders);
   const inserted = insert.prepare();
   const put = insert.onConflictDoUpdate({ target: [key, field, scope], set: excluded }).prepare();
 
   return {
-    read: select,
+    read: rowReader(connection),
     insert: (row) => void inserted.run(row as object as Record<string, unknown>), // `as`: an interface has no index
     put: (row) => void put.run(row as object as Record<string, unknown>), // `as`: likewise
   };

@@ -15,9 +15,14 @@ export function runAsCall<Result>(call: RunningCall, work: () => Result): Result
   return runningCall.run(call, work);
 }
 
-/** The call that the present code belongs to, if there is one. */
+/**
+ * The running call that the present code belongs to, if there is one. Calls that are over are passed by: code that
+ * each of them has started, one after the other, would otherwise hold on to all of them.
+ */
 export function currentCall(): RunningCall | undefined {
-  return runningCall.getStore();
+  let call = runningCall.getStore();
+  while (call?.isOver) call = call.outer;
+  return call;
 }
 
 /**

@@ -37,12 +37,12 @@ export function sqliteStore<Tables extends Schema>(
   const { now = Date.now, purgeEveryMs = 10_000 } = options;
   const { writer, connections, inWriter, closing } = internalsOf(database);
   checkTable(connections.finding, database.file);
-  const lookUp = new LookUp(
-    { inWriter: rowReader(connections.writing), apart: rowReader(connections.finding) },
-    connections,
-    { now, checkFile: () => writer.checkFile(), closing },
-  );
   const rows = rowsOf(connections.writing);
+  const lookUp = new LookUp({ inWriter: rows.read, apart: rowReader(connections.finding) }, connections, {
+    now,
+    checkFile: () => writer.checkFile(),
+    closing,
+  });
   const deleteExpired = prepareDeleteExpired(inWriter);
 
   function transaction(

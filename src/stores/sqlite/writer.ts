@@ -2,7 +2,7 @@ import { AsyncResource } from "node:async_hooks";
 import { realpathSync } from "node:fs";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type Sqlite from "better-sqlite3";
-import { IdempotencyError, unavailable } from "../../errors.ts";
+import { isIdempotencyError, unavailable } from "../../errors.ts";
 import { Deadline, isDeadline } from "./deadline.ts";
 import { asStoreError, isBusy } from "./faults.ts";
 import { fileIdentity } from "./file-identity.ts";
@@ -112,6 +112,7 @@ export class Writer<Transaction> {
         work,
         finish: finish ?? keep,
         inContext: (run) => context.runInAsyncScope(run),
+        outer: currentCall(),
         resolve,
         reject,
         queuedAt: performance.now(),
@@ -212,7 +213,7 @@ export class Writer<Transaction> {
 
   async #call(job: Job<Transaction>): Promise<Ran<Transaction>> {
     const startedAt = performance.now();
-    const running: RunningCall = { file: this.#file, isOver: false, outer: job.inContext(currentCall) };
+    const running: RunningCall = { file: this.#file, isOver: false, outer: job.outer };
     const guard = (): void => {
       if (running.isOver)
         throw new Error("This transaction is over: a call must await all that it does with `tx`.");
@@ -278,13 +279,11 @@ export class Writer<Transaction> {
   }
 }
 
-function asUnavailable(error: unknown): IdempotencyError {
-  return error instanceof IdempotencyError
-    ? error
-    : unavailable("The database can't be used right now.", error);
+function asUnavailable(error: unknown): Error {
+  return isIdempotencyError(error) ? error : unavailable("The database can't be used right now.", error);
 }
 
-function fileMoved(): IdempotencyError {
+function fileMoved(): Error {
   return unavailable("The database file is not where it was opened.");
 }
 
