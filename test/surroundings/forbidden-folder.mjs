@@ -9,6 +9,7 @@ import { openDatabase, sqliteStore } from "graphql-idempotent/sqlite";
 
 const folder = join(process.argv[2], "data");
 const file = join(folder, "data.db");
+new Sqlite(":memory:").close(); // loads the driver's binary while this user may still enter the checkout
 if (process.getuid() === 0) {
   chmodSync(process.argv[2], 0o777);
   process.setuid(65_534); // nobody: root may enter any folder
